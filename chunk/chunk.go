@@ -4,6 +4,12 @@
 // A chunk's ID is the BLAKE3-256 hash of its plain bytes in derive-key mode,
 // with one public context string per kind. Anybody can compute an ID, also a
 // host that holds no key; equal bytes of one kind have equal IDs everywhere.
+//
+// A Cutter cuts a stream where its content says so, hence equal streams, and
+// streams that are equal for long enough, have equal chunks. The chunks of a
+// stream follow from its bytes and the repository's Params alone: not from how
+// a reader portions them, from Cut or CutAt, or from the number of workers.
+// Joined in order they are the stream. Boundaries are those of restic/chunker.
 package chunk
 
 import (

@@ -85,4 +85,18 @@ type Entry struct {
 	Content   []Ref    // File: the chunks of its data, in order
 	Tree      chunk.ID // Dir: first page of its listing; zero for an empty directory
 	Items     uint64   // Dir: entries of all kinds below it, itself not counted
+	Files     uint64   // Dir: regular files among Items
+	Spill     Spill    // set in place of Xattrs, Holes and Content where these are many; see Fill
 }
+
+// A Spill names the tree chunks that hold an entry's Xattrs, Holes and Content
+// when they are too many to stand in its directory's listing. An entry as read
+// from a listing has either a Spill or the fields, and one with a Spill can be
+// written again as it is. Attrs and Refs read through it, Fill resolves it.
+type Spill struct {
+	Level uint8      // 0: IDs are pieces; 1: IDs are lists of pieces
+	IDs   []chunk.ID // in order; empty where nothing spilled
+}
+
+// Spilled reports whether the entry's bulk is kept outside of it.
+func (e *Entry) Spilled() bool { return len(e.Spill.IDs) > 0 }

@@ -2,6 +2,18 @@
 // directory listings whose entries name the chunks of files. It reads and
 // writes both through the small interfaces below and knows nothing of packs,
 // indexes and buckets.
+//
+// A directory is a listing: pages of entries with pages above them, cut at
+// places that depend on the entries alone, so that equal directories have equal
+// IDs and a change rewrites few pages. Listing writes one; List, Lookup,
+// Resolve, Walk, Find, Diff, History and FS read them. Attributes, holes and
+// content that are too many for a page spill into pieces, which Attrs, Refs and
+// Fill read. Reach and PageRefs tell what a snapshot needs to exist.
+//
+// What is read is checked: no function here returns an entry whose name could
+// leave its directory, or whose parts contradict each other. Such bytes give an
+// error that is ErrDamaged, in bounded memory. docs/format-tree.md has the
+// format to the last bit.
 package snapshot
 
 import (

@@ -1,0 +1,235 @@
+package index
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/zeebo/blake3"
+
+	"coffer/chunk"
+)
+
+// ErrBusy says that another process uses every copy of the table.
+var ErrBusy = errors.New("index cache is in use by other processes")
+
+// A Table is the Badger table built from segments: a local cache, so that
+// memory does not grow with the repository. It may be deleted at any moment
+// that nobody uses it, and is built again from segments. It knows only a keyed
+// hash of each ID.
+//
+//	s<segment name> -> first pack number u32 | packs u32    written last, when all below is on disk
+//	p<number u32>   -> pack (as in a segment)
+//	c<hash 16>      -> pack number | block offset | sealed | plain | offset | length<<1+form   (u32 each)
+type Table struct {
+	db   *badger.DB
+	key  [32]byte
+	next uint32 // next pack number
+}
+
+// tableSlots is how many processes on one machine can have a table of their
+// own at the same time; the next one goes without.
+const tableSlots = 4
+
+// OpenTable opens the first table under dir that no other process uses. A
+// table that cannot be opened is deleted and begun again.
+func OpenTable(dir string, key [32]byte) (*Table, error) {
+	for i := range tableSlots {
+		slot := filepath.Join(dir, fmt.Sprintf("table-%d", i))
+		t, err := openSlot(slot, key)
+		if err == nil || !isLocked(err) {
+			return t, err
+		}
+	}
+	return nil, ErrBusy
+}
+
+func isLocked(err error) bool {
+	return strings.Contains(err.Error(), "Cannot acquire directory lock")
+}
+
+func openSlot(dir string, key [32]byte) (*Table, error) {
+	db, err := badger.Open(options(dir))
+	if err != nil && !isLocked(err) {
+		if err := os.RemoveAll(dir); err != nil {
+			return nil, fmt.Errorf("remove broken index cache: %w", err)
+		}
+		db, err = badger.Open(options(dir))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open index cache %s: %w", dir, err)
+	}
+	t := &Table{db: db, key: key}
+	if err := t.countPacks(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return t, nil
+}
+
+// options keep Badger small: values are 24 bytes and stay in the tree, nothing
+// needs conflict detection or a large cache (docs/benchmarks.md, "Index").
+func options(dir string) badger.Options {
+	return badger.DefaultOptions(dir).WithLogger(nil).WithMetricsEnabled(false).
+		WithDetectConflicts(false).WithSyncWrites(false).WithNumVersionsToKeep(1).
+		WithMemTableSize(16 << 20).WithNumMemtables(2).WithNumLevelZeroTables(4).
+		WithValueThreshold(1 << 10).WithValueLogFileSize(16 << 20).
+		WithBlockCacheSize(4 << 20).WithIndexCacheSize(24 << 20).WithCompression(0).
+		WithNumCompactors(2).WithBaseTableSize(8 << 20)
+}
+
+// Close lets other processes have the table.
+func (t *Table) Close() error { return t.db.Close() }
+
+func (t *Table) countPacks() error {
+	return t.db.View(func(tx *badger.Txn) error {
+		it := tx.NewIterator(badger.IteratorOptions{Prefix: []byte("p"), Reverse: true})
+		defer it.Close()
+		it.Seek([]byte{'p', 0xff, 0xff, 0xff, 0xff, 0xff})
+		if it.Valid() {
+			t.next = binary.BigEndian.Uint32(it.Item().Key()[1:]) + 1
+		}
+		return nil
+	})
+}
+
+// A span is the pack numbers that one merged segment brought.
+type span struct{ first, n uint32 }
+
+// merged returns the segments that the table holds.
+func (t *Table) merged() (map[string]span, error) {
+	out := map[string]span{}
+	err := t.db.View(func(tx *badger.Txn) error {
+		it := tx.NewIterator(badger.IteratorOptions{Prefix: []byte("s"), PrefetchValues: true, PrefetchSize: 100})
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			err := it.Item().Value(func(v []byte) error {
+				if len(v) != 8 {
+					return fmt.Errorf("index cache: bad span: %w", ErrDamaged)
+				}
+				out[string(it.Item().Key()[1:])] = span{binary.LittleEndian.Uint32(v), at(v, 1)}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// reset forgets everything.
+func (t *Table) reset() error {
+	t.next = 0
+	return t.db.DropAll()
+}
+
+// merge adds all entries of a segment. Its mark is written last, after the
+// entries are on disk, so that a power cut leaves no mark without entries.
+func (t *Table) merge(name string, s *Segment) (span, error) {
+	sp := span{t.next, uint32(len(s.Packs))}
+	numbers := make(map[Pack]uint32, len(s.Packs))
+	wb := t.db.NewWriteBatch()
+	defer wb.Cancel()
+	for i, p := range s.Packs {
+		n := sp.first + uint32(i)
+		numbers[p] = n
+		if err := wb.Set(packKey(n), appendPack(nil, p)); err != nil {
+			return sp, fmt.Errorf("fill index cache: %w", err)
+		}
+	}
+	if err := t.mergeEntries(wb, s, numbers); err != nil {
+		return sp, fmt.Errorf("fill index cache: %w", err)
+	}
+	t.next += sp.n
+	if err := errors.Join(wb.Flush(), t.db.Sync()); err != nil {
+		return sp, fmt.Errorf("fill index cache: %w", err)
+	}
+	return sp, t.db.Update(func(tx *badger.Txn) error {
+		return tx.Set(append([]byte("s"), name...), u32(u32(nil, sp.first), sp.n))
+	})
+}
+
+func (t *Table) mergeEntries(wb *badger.WriteBatch, s *Segment, numbers map[Pack]uint32) error {
+	h := t.hasher()
+	for id, p := range s.All() {
+		form := uint32(0)
+		if p.Recipe {
+			form = 1
+		}
+		v := make([]byte, 0, 24)
+		v = u32(u32(u32(v, numbers[p.Pack]), p.BlockOffset), p.BlockSealed)
+		v = u32(u32(u32(v, p.BlockPlain), p.Offset), p.Length<<1|form)
+		if err := wb.Set(chunkKey(h, id), v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Table) hasher() *blake3.Hasher {
+	h, err := blake3.NewKeyed(t.key[:])
+	if err != nil {
+		panic(err) // the key has the right length by its type
+	}
+	return h
+}
+
+func packKey(n uint32) []byte { return binary.BigEndian.AppendUint32([]byte("p"), n) }
+
+// chunkKey is 'c' and the first 16 bytes of the keyed hash of the ID.
+func chunkKey(h *blake3.Hasher, id chunk.ID) []byte {
+	h.Reset()
+	_, _ = h.Write(id[:]) // a hash never fails
+	key := h.Sum(append(make([]byte, 0, 33), 'c'))
+	return key[:17]
+}
+
+// lookup returns the pack number and place of a chunk; the place's pack is
+// still to be filled in.
+func (t *Table) lookup(h *blake3.Hasher, id chunk.ID) (n uint32, p Place, ok bool, err error) {
+	err = t.db.View(func(tx *badger.Txn) error {
+		item, err := tx.Get(chunkKey(h, id))
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return item.Value(func(v []byte) error {
+			if len(v) != 24 {
+				return ErrDamaged
+			}
+			ok, n = true, at(v, 0)
+			p = Place{BlockOffset: at(v, 1), BlockSealed: at(v, 2), BlockPlain: at(v, 3),
+				Offset: at(v, 4), Length: at(v, 5) >> 1, Recipe: at(v, 5)&1 == 1}
+			return nil
+		})
+	})
+	return n, p, ok, err
+}
+
+// pack returns the pack with a number.
+func (t *Table) pack(n uint32) (Pack, error) {
+	var p Pack
+	err := t.db.View(func(tx *badger.Txn) error {
+		item, err := tx.Get(packKey(n))
+		if err != nil {
+			return err
+		}
+		return item.Value(func(v []byte) error {
+			if len(v) != packSize {
+				return ErrDamaged
+			}
+			s := Segment{}
+			s.setPacks(v)
+			p = s.Packs[0]
+			return nil
+		})
+	})
+	return p, err
+}

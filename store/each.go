@@ -1,0 +1,152 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"coffer/chunk"
+	"coffer/index"
+)
+
+// A want is one chunk that Each was asked for.
+type want struct {
+	index int
+	id    chunk.ID
+	place index.Place
+}
+
+// Reads of one pack are coalesced while the gap between blocks is small and
+// the whole stays small: a request costs more than skipping maxGap bytes, and
+// a run is what one worker holds in memory.
+const (
+	maxGap = 128 << 10
+	maxRun = 4 << 20
+)
+
+// Each calls fn once for every index of ids, from several goroutines at once,
+// in the order in which the chunks lie in the packs: each block is read and
+// opened once. data is valid during the call only. A chunk that cannot be had
+// gives fn an error instead. What fn returns ends the streaming.
+func (s *Store) Each(ctx context.Context, k chunk.Kind, ids []chunk.ID, fn func(i int, data []byte, err error) error) error {
+	v, err := s.current(ctx)
+	if err != nil {
+		return err
+	}
+	wants, err := plan(v, ids, fn)
+	if err != nil {
+		return err
+	}
+	group, running := errgroup.WithContext(ctx)
+	group.SetLimit(s.env.Workers)
+	for len(wants) > 0 && running.Err() == nil {
+		n := runLength(wants)
+		run := wants[:n]
+		wants = wants[n:]
+		group.Go(func() error { return s.eachRun(running, k, run, fn) })
+	}
+	return cmp.Or(group.Wait(), ctx.Err()) // running itself is over once Wait returns
+}
+
+// plan finds the places of all chunks and sorts them by place.
+func plan(v *view, ids []chunk.ID, fn func(int, []byte, error) error) ([]want, error) {
+	wants := make([]want, 0, len(ids))
+	for i, id := range ids {
+		p, ok, err := v.index.Lookup(id)
+		if err == nil && !ok {
+			err = &DamageError{Chunk: id, Err: errAbsent}
+		}
+		if err == nil {
+			wants = append(wants, want{i, id, p})
+			continue
+		}
+		if err := fn(i, nil, err); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(wants, func(a, b want) int {
+		return cmp.Or(bytes.Compare(a.place.Pack.SID[:], b.place.Pack.SID[:]), cmp.Compare(a.place.Pack.Seq, b.place.Pack.Seq),
+			cmp.Compare(a.place.BlockOffset, b.place.BlockOffset), cmp.Compare(a.place.Offset, b.place.Offset))
+	})
+	return wants, nil
+}
+
+func (w want) end() int64 { return int64(w.place.BlockOffset) + int64(w.place.BlockSealed) }
+
+// runLength returns how many of the sorted wants are read together.
+func runLength(wants []want) int {
+	start, end := int64(wants[0].place.BlockOffset), wants[0].end()
+	for i, w := range wants[1:] {
+		off := int64(w.place.BlockOffset)
+		if w.place.Pack != wants[0].place.Pack || off > end+maxGap || (w.end() > start+maxRun && off >= end) {
+			return i + 1
+		}
+		end = max(end, w.end())
+	}
+	return len(wants)
+}
+
+// eachRun reads a run of blocks of one pack with one request and hands out
+// their chunks. If the request fails, blocks are tried one by one, so that a
+// bad spot on a disk costs only what lies on it.
+func (s *Store) eachRun(ctx context.Context, k chunk.Kind, run []want, fn func(int, []byte, error) error) error {
+	raw, opened := s.buf.Get().(*[]byte), s.buf.Get().(*[]byte)
+	defer s.buf.Put(raw)
+	defer s.buf.Put(opened)
+	start := int64(run[0].place.BlockOffset)
+	*raw = grow(*raw, int(run[len(run)-1].end()-start))
+	err := s.readAt(ctx, packName(run[0].place.Pack), *raw, start)
+	for len(run) > 0 && ctx.Err() == nil {
+		n := 1
+		for n < len(run) && run[n].place.BlockOffset == run[0].place.BlockOffset {
+			n++
+		}
+		p := run[0].place
+		sealed := (*raw)[int64(p.BlockOffset)-start:][:p.BlockSealed]
+		if err := s.eachInBlock(ctx, k, run[:n], sealed, err, opened, fn); err != nil {
+			return err
+		}
+		run = run[n:]
+	}
+	return ctx.Err()
+}
+
+// eachInBlock opens a block and hands out its chunks. failed is why the run
+// could not be read.
+func (s *Store) eachInBlock(ctx context.Context, k chunk.Kind, wants []want, sealed []byte, failed error, opened *[]byte,
+	fn func(int, []byte, error) error) error {
+	p := wants[0].place
+	err := failed
+	if failed != nil {
+		err = s.readAt(ctx, packName(p.Pack), sealed, int64(p.BlockOffset))
+	}
+	if err == nil {
+		var plain []byte
+		if plain, err = s.box.OpenBlock((*opened)[:0], sealed, int(p.BlockPlain)); err == nil {
+			*opened = plain
+		}
+	}
+	for _, w := range wants {
+		data, wErr := []byte(nil), err
+		if err == nil {
+			data, wErr = s.verified(*opened, w.place, k, w.id)
+		} else {
+			wErr = &DamageError{Pack: packName(p.Pack), Chunk: w.id, Err: err}
+		}
+		if err := fn(w.index, data, wErr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// grow returns b with length n, in new memory if it must be.
+func grow(b []byte, n int) []byte {
+	if cap(b) < n {
+		return make([]byte, n)
+	}
+	return b[:n]
+}
