@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"sort"
 
@@ -83,6 +84,9 @@ type Place struct {
 // Encode returns the segment's bytes. It sorts entries; two entries of one ID
 // are an error.
 func Encode(packs []Pack, blocks []Block, entries []Entry) ([]byte, error) {
+	if i := slices.IndexFunc(entries, func(e Entry) bool { return e.Length > math.MaxInt32 }); i >= 0 {
+		return nil, fmt.Errorf("encode index segment: a chunk of %d bytes: %w", entries[i].Length, ErrDamaged)
+	}
 	slices.SortFunc(entries, func(a, b Entry) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	b := make([]byte, 0, headSize+len(packs)*packSize+len(blocks)*blockSize+fanSize+len(entries)*entrySize)
 	b = append(b, magic...)

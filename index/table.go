@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/dgraph-io/badger/v4"
+	badgeropt "github.com/dgraph-io/badger/v4/options"
 	"github.com/zeebo/blake3"
 
 	"coffer/chunk"
@@ -24,9 +24,11 @@ var ErrBusy = errors.New("index cache is in use by other processes")
 //
 //	s<segment name> -> first pack number u32 | packs u32    written last, when all below is on disk
 //	p<number u32>   -> pack (as in a segment)
+//	w               -> name of the segment that is being merged
 //	c<hash 16>      -> pack number | block offset | sealed | plain | offset | length<<1+form   (u32 each)
 type Table struct {
 	db   *badger.DB
+	lock slotLock
 	key  [32]byte
 	next uint32 // next pack number
 }
@@ -40,34 +42,66 @@ const tableSlots = 4
 func OpenTable(dir string, key [32]byte) (*Table, error) {
 	for i := range tableSlots {
 		slot := filepath.Join(dir, fmt.Sprintf("table-%d", i))
-		t, err := openSlot(slot, key)
-		if err == nil || !isLocked(err) {
-			return t, err
+		lock, clean, err := lockSlot(slot + ".lock")
+		if errors.Is(err, ErrBusy) {
+			continue
 		}
+		if err != nil {
+			return nil, err
+		}
+		t, err := openSlot(slot, key, clean)
+		if err != nil {
+			return nil, errors.Join(err, lock.release(false))
+		}
+		t.lock = lock
+		return t, nil
 	}
 	return nil, ErrBusy
 }
 
-func isLocked(err error) bool {
-	return strings.Contains(err.Error(), "Cannot acquire directory lock")
-}
-
-func openSlot(dir string, key [32]byte) (*Table, error) {
-	db, err := badger.Open(options(dir))
-	if err != nil && !isLocked(err) {
-		if err := os.RemoveAll(dir); err != nil {
-			return nil, fmt.Errorf("remove broken index cache: %w", err)
-		}
-		db, err = badger.Open(options(dir))
+// openSlot opens the table in dir, whose lock we have.
+func openSlot(dir string, key [32]byte, clean bool) (*Table, error) {
+	t, err := openGood(dir, key, clean)
+	if err == nil {
+		return t, nil
 	}
-	if err != nil {
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, fmt.Errorf("remove broken index cache: %w", err)
+	}
+	if t, err = openGood(dir, key, true); err != nil {
 		return nil, fmt.Errorf("open index cache %s: %w", dir, err)
 	}
-	t := &Table{db: db, key: key}
+	return t, nil
+}
+
+// openGood opens the table in dir if it has not rotted.
+func openGood(dir string, key [32]byte, clean bool) (*Table, error) {
+	if err := preflight(dir, !clean); err != nil {
+		return nil, err
+	}
+	t := &Table{key: key}
+	if err := guard(func() (err error) { t.db, err = badger.Open(options(dir)); return err }); err != nil {
+		return nil, err
+	}
 	if err := t.countPacks(); err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(err, t.db.Close())
 	}
 	return t, nil
+}
+
+// guard makes an error of a panic: Badger does not expect that bytes rot.
+func guard(fn func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("index cache: %v: %w", r, ErrDamaged)
+		}
+	}()
+	return fn()
+}
+
+// view runs a transaction that reads.
+func (t *Table) view(fn func(*badger.Txn) error) error {
+	return guard(func() error { return t.db.View(fn) })
 }
 
 // options keep Badger small: values are 24 bytes and stay in the tree, nothing
@@ -78,14 +112,18 @@ func options(dir string) badger.Options {
 		WithMemTableSize(16 << 20).WithNumMemtables(2).WithNumLevelZeroTables(4).
 		WithValueThreshold(1 << 10).WithValueLogFileSize(16 << 20).
 		WithBlockCacheSize(4 << 20).WithIndexCacheSize(24 << 20).WithCompression(0).
-		WithNumCompactors(2).WithBaseTableSize(8 << 20)
+		WithNumCompactors(2).WithBaseTableSize(8 << 20).
+		WithChecksumVerificationMode(badgeropt.OnBlockRead) // a rotten entry must not be believed
 }
 
 // Close lets other processes have the table.
-func (t *Table) Close() error { return t.db.Close() }
+func (t *Table) Close() error {
+	err := guard(t.db.Close)
+	return errors.Join(err, t.lock.release(err == nil))
+}
 
 func (t *Table) countPacks() error {
-	return t.db.View(func(tx *badger.Txn) error {
+	return t.view(func(tx *badger.Txn) error {
 		it := tx.NewIterator(badger.IteratorOptions{Prefix: []byte("p"), Reverse: true})
 		defer it.Close()
 		it.Seek([]byte{'p', 0xff, 0xff, 0xff, 0xff, 0xff})
@@ -99,10 +137,14 @@ func (t *Table) countPacks() error {
 // A span is the pack numbers that one merged segment brought.
 type span struct{ first, n uint32 }
 
-// merged returns the segments that the table holds.
+// merged returns the segments that the table holds. If a merge was cut off it
+// is none: entries without their mark may hide others.
 func (t *Table) merged() (map[string]span, error) {
 	out := map[string]span{}
-	err := t.db.View(func(tx *badger.Txn) error {
+	err := t.view(func(tx *badger.Txn) error {
+		if _, err := tx.Get([]byte(mergingKey)); !errors.Is(err, badger.ErrKeyNotFound) {
+			return err
+		}
 		it := tx.NewIterator(badger.IteratorOptions{Prefix: []byte("s"), PrefetchValues: true, PrefetchSize: 100})
 		defer it.Close()
 		for it.Rewind(); it.Valid(); it.Next() {
@@ -125,7 +167,7 @@ func (t *Table) merged() (map[string]span, error) {
 // reset forgets everything.
 func (t *Table) reset() error {
 	t.next = 0
-	return t.db.DropAll()
+	return guard(t.db.DropAll)
 }
 
 // merge adds all entries of a segment. Its mark is written last, after the
@@ -135,6 +177,9 @@ func (t *Table) merge(name string, s *Segment) (span, error) {
 	numbers := make(map[Pack]uint32, len(s.Packs))
 	wb := t.db.NewWriteBatch()
 	defer wb.Cancel()
+	if err := wb.Set([]byte(mergingKey), []byte(name)); err != nil {
+		return sp, fmt.Errorf("fill index cache: %w", err)
+	}
 	for i, p := range s.Packs {
 		n := sp.first + uint32(i)
 		numbers[p] = n
@@ -150,7 +195,8 @@ func (t *Table) merge(name string, s *Segment) (span, error) {
 		return sp, fmt.Errorf("fill index cache: %w", err)
 	}
 	return sp, t.db.Update(func(tx *badger.Txn) error {
-		return tx.Set(append([]byte("s"), name...), u32(u32(nil, sp.first), sp.n))
+		err := tx.Set(append([]byte("s"), name...), u32(u32(nil, sp.first), sp.n))
+		return errors.Join(err, tx.Delete([]byte(mergingKey)))
 	})
 }
 
@@ -160,6 +206,13 @@ func (t *Table) mergeEntries(wb *badger.WriteBatch, s *Segment, numbers map[Pack
 		form := uint32(0)
 		if p.Recipe {
 			form = 1
+			_, old, ok, err := t.lookup(h, id)
+			if err != nil {
+				return err
+			}
+			if ok && !old.Recipe { // the whole copy wins
+				continue
+			}
 		}
 		v := make([]byte, 0, 24)
 		v = u32(u32(u32(v, numbers[p.Pack]), p.BlockOffset), p.BlockSealed)
@@ -179,6 +232,9 @@ func (t *Table) hasher() *blake3.Hasher {
 	return h
 }
 
+// mergingKey is there while a segment is being merged.
+const mergingKey = "w"
+
 func packKey(n uint32) []byte { return binary.BigEndian.AppendUint32([]byte("p"), n) }
 
 // chunkKey is 'c' and the first 16 bytes of the keyed hash of the ID.
@@ -192,7 +248,7 @@ func chunkKey(h *blake3.Hasher, id chunk.ID) []byte {
 // lookup returns the pack number and place of a chunk; the place's pack is
 // still to be filled in.
 func (t *Table) lookup(h *blake3.Hasher, id chunk.ID) (n uint32, p Place, ok bool, err error) {
-	err = t.db.View(func(tx *badger.Txn) error {
+	err = t.view(func(tx *badger.Txn) error {
 		item, err := tx.Get(chunkKey(h, id))
 		if errors.Is(err, badger.ErrKeyNotFound) {
 			return nil
@@ -216,7 +272,7 @@ func (t *Table) lookup(h *blake3.Hasher, id chunk.ID) (n uint32, p Place, ok boo
 // pack returns the pack with a number.
 func (t *Table) pack(n uint32) (Pack, error) {
 	var p Pack
-	err := t.db.View(func(tx *badger.Txn) error {
+	err := t.view(func(tx *badger.Txn) error {
 		item, err := tx.Get(packKey(n))
 		if err != nil {
 			return err

@@ -1,9 +1,12 @@
 package index
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"sort"
 	"sync"
 
 	"github.com/zeebo/blake3"
@@ -17,28 +20,38 @@ import (
 // repository never opens Badger, and a large one does not grow in memory.
 // A View is safe for concurrent use.
 type View struct {
-	open  func() (*Table, error) // nil: no cache
 	limit int
 
-	mu    sync.RWMutex
-	segs  map[string]*Segment
-	mem   int // entries in segs
-	table *Table
-	live  map[string]span // segments of this view that the table holds
-	hash  sync.Pool
+	mu      sync.RWMutex
+	open    func() (*Table, error) // nil: no cache, or none any more
+	mem     memory
+	table   *Table
+	live    map[string]span // segments of this view that the table holds
+	spans   []span          // the same, in order
+	ours    bool            // the table holds nothing but what this view merged
+	trouble error           // why there is no cache
+	broken  error           // segments are lost to this view
+	hash    sync.Pool
 }
 
 // MemoryEntries is how many entries stay in memory: 400,000 take about 18 MB.
 const MemoryEntries = 400_000
 
 // NewView returns an empty view. open is called when the view outgrows limit
-// entries (0: MemoryEntries); where it is nil or fails with ErrBusy, the view
-// stays in memory.
+// entries (0: MemoryEntries); where it is nil or fails, the view stays in
+// memory.
 func NewView(open func() (*Table, error), limit int) *View {
 	if limit == 0 {
 		limit = MemoryEntries
 	}
-	return &View{open: open, limit: limit, segs: map[string]*Segment{}, live: map[string]span{}}
+	return &View{open: open, limit: limit, mem: newMemory(), live: map[string]span{}}
+}
+
+// Trouble returns why the view works without a cache, if it should have one.
+func (v *View) Trouble() error {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.trouble
 }
 
 // Attach opens the table, if the view has none yet, and uses it for those of
@@ -53,7 +66,7 @@ func (v *View) Attach(open func() (*Table, error), names []string) (missing []st
 	if err != nil {
 		return nil, err
 	}
-	if err := v.adopt(t, func(n string) bool { return v.segs[n] != nil || slices.Contains(names, n) }); err != nil {
+	if err := v.adopt(t, func(n string) bool { return v.mem.segs[n] != nil || slices.Contains(names, n) }); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { _, ok := v.live[n]; return ok }), nil
@@ -63,13 +76,16 @@ func (v *View) Attach(open func() (*Table, error), names []string) (missing []st
 func (v *View) Has(name string) bool {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	_, inTable := v.live[name]
-	return inTable || v.segs[name] != nil
+	return v.has(name)
 }
 
-// adopt makes t the view's table. One that holds a segment which is not
-// wanted was built before a prune and is begun again: its entries may hide
-// live ones.
+func (v *View) has(name string) bool {
+	_, inTable := v.live[name]
+	return inTable || v.mem.segs[name] != nil
+}
+
+// adopt makes t the view's table. One that holds a segment which is not wanted
+// was built before a prune and is begun again: its entries may hide live ones.
 func (v *View) adopt(t *Table, wanted func(name string) bool) error {
 	have, err := t.merged()
 	if err != nil {
@@ -77,57 +93,70 @@ func (v *View) adopt(t *Table, wanted func(name string) bool) error {
 	}
 	for n := range have {
 		if !wanted(n) {
-			have = map[string]span{}
-			if err := t.reset(); err != nil {
-				return fmt.Errorf("reset index cache: %w", err)
-			}
+			have = nil
 			break
 		}
 	}
-	v.table, v.live = t, have
+	v.ours = len(have) == 0
+	if v.ours {
+		if err := t.reset(); err != nil {
+			return fmt.Errorf("reset index cache: %w", err)
+		}
+		have = map[string]span{}
+	}
+	v.table = t
+	v.setLive(have)
 	return nil
+}
+
+func (v *View) setLive(have map[string]span) {
+	v.live = have
+	v.spans = slices.SortedFunc(maps.Values(have), func(a, b span) int { return cmp.Compare(a.first, b.first) })
 }
 
 // Add gives the view a segment.
 func (v *View) Add(name string, s *Segment) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if _, ok := v.segs[name]; ok {
-		return nil
+	v.add(name, s)
+	return nil
+}
+
+func (v *View) add(name string, s *Segment) {
+	if v.has(name) {
+		return
 	}
-	v.segs[name] = s
-	v.mem += s.Len()
-	if v.mem <= v.limit || v.open == nil {
-		return nil
+	v.mem.add(name, s)
+	if v.mem.entries <= v.limit || v.open == nil {
+		return
 	}
-	return v.spill()
+	if err := v.spill(); err != nil { // memory serves
+		v.open, v.trouble = nil, err
+	}
 }
 
 // spill moves all segments from memory into the table.
 func (v *View) spill() error {
 	if v.table == nil {
 		t, err := v.open()
-		if errors.Is(err, ErrBusy) {
-			v.open = nil
-			return nil
-		}
 		if err != nil {
 			return err
 		}
-		if err := v.adopt(t, func(n string) bool { return v.segs[n] != nil }); err != nil {
+		if err := v.adopt(t, func(n string) bool { return v.mem.segs[n] != nil }); err != nil {
 			return errors.Join(err, t.Close())
 		}
 	}
-	for name, s := range v.segs {
-		if _, ok := v.live[name]; !ok {
-			sp, err := v.table.merge(name, s)
-			if err != nil {
-				return err
-			}
-			v.live[name] = sp
+	defer func() { v.mem = v.mem.without(v.live) }()
+	for name, s := range v.mem.segs {
+		if _, ok := v.live[name]; ok {
+			continue
 		}
-		delete(v.segs, name)
-		v.mem -= s.Len()
+		sp, err := v.table.merge(name, s)
+		if err != nil {
+			return err
+		}
+		v.live[name] = sp
+		v.spans = append(v.spans, sp) // numbers ascend
 	}
 	return nil
 }
@@ -136,19 +165,13 @@ func (v *View) spill() error {
 func (v *View) Lookup(id chunk.ID) (Place, bool, error) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	var best Place
-	found := false
-	for _, s := range v.segs {
-		if p, ok := s.Lookup(id); ok {
-			best, found = p, true
-			if !p.Recipe {
-				return best, true, nil
-			}
-		}
+	best, found := v.mem.lookup(id)
+	if found && !best.Recipe {
+		return best, true, nil
 	}
 	p, ok, err := v.lookupTable(id)
 	if err != nil || !ok || (found && p.Recipe) {
-		return best, found, err
+		return best, found, errors.Join(err, v.broken)
 	}
 	return p, true, nil
 }
@@ -174,12 +197,37 @@ func (v *View) lookupTable(id chunk.ID) (Place, bool, error) {
 
 // isLive reports whether a pack number belongs to a segment of this view.
 func (v *View) isLive(n uint32) bool {
-	for _, sp := range v.live {
-		if n-sp.first < sp.n {
-			return true
-		}
+	i := sort.Search(len(v.spans), func(i int) bool { return v.spans[i].first > n })
+	return i > 0 && n-v.spans[i-1].first < v.spans[i-1].n
+}
+
+// Distrust is for a chunk that should be there and is not found: a table that
+// an earlier process built may have rotted on its disk, and Badger says of a
+// block that it cannot read that the chunk is not there. The table is begun
+// again from the segments, which fetch returns. It reports whether that was
+// done: a table of our own is not distrusted.
+func (v *View) Distrust(fetch func(name string) (*Segment, error)) (bool, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.table == nil || v.ours {
+		return false, nil
 	}
-	return false
+	names := slices.Sorted(maps.Keys(v.live))
+	v.ours = true
+	v.setLive(map[string]span{})
+	if err := v.table.reset(); err != nil {
+		v.open, v.trouble = nil, errors.Join(err, v.table.Close())
+		v.table = nil
+	}
+	for _, name := range names {
+		s, err := fetch(name)
+		if err != nil {
+			v.broken = fmt.Errorf("rebuild index cache: %w", err)
+			return true, v.broken
+		}
+		v.add(name, s)
+	}
+	return true, nil
 }
 
 // Close releases the table, if there is one.

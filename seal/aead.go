@@ -5,6 +5,7 @@ import (
 	"crypto/cipher"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/zeebo/blake3"
 )
@@ -21,15 +22,31 @@ const (
 // random bits of the real nonce go into the subkey (format.md, "Block").
 var zeroNonce [12]byte
 
+// subkeys seals and opens messages, each with a key of its own. It keeps keyed
+// hashers, which are large.
+type subkeys struct{ hashers sync.Pool }
+
+// A keyed is a hasher and the key it was made with.
+type keyed struct {
+	key  [KeySize]byte
+	hash *blake3.Hasher
+}
+
 // cipherFor returns the one-message AEAD for key and nonce.
-func cipherFor(key *[KeySize]byte, nonce []byte) (cipher.AEAD, error) {
-	h, err := blake3.NewKeyed(key[:])
-	if err != nil {
-		return nil, err
+func (k *subkeys) cipherFor(key *[KeySize]byte, nonce []byte) (cipher.AEAD, error) {
+	h, _ := k.hashers.Get().(*keyed)
+	if h == nil || h.key != *key {
+		hash, err := blake3.NewKeyed(key[:])
+		if err != nil {
+			return nil, err
+		}
+		h = &keyed{*key, hash}
 	}
-	_, _ = h.Write(nonce) // a hash never fails
+	defer k.hashers.Put(h)
+	h.hash.Reset()
+	_, _ = h.hash.Write(nonce) // a hash never fails
 	var sub [KeySize]byte
-	h.Sum(sub[:0])
+	h.hash.Sum(sub[:0])
 	b, err := aes.NewCipher(sub[:])
 	if err != nil {
 		return nil, err
@@ -37,14 +54,14 @@ func cipherFor(key *[KeySize]byte, nonce []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(b)
 }
 
-// sealInPlace draws a nonce into buf[at:at+nonceSize] and encrypts what follows
+// seal draws a nonce into buf[at:at+nonceSize] and encrypts what follows
 // it in place. buf needs tagSize bytes of spare capacity to avoid a copy.
-func sealInPlace(rand io.Reader, key *[KeySize]byte, buf []byte, at int, ad []byte) ([]byte, error) {
+func (k *subkeys) seal(rand io.Reader, key *[KeySize]byte, buf []byte, at int, ad []byte) ([]byte, error) {
 	nonce := buf[at : at+nonceSize]
 	if _, err := io.ReadFull(rand, nonce); err != nil {
 		return nil, fmt.Errorf("draw nonce: %w", err)
 	}
-	aead, err := cipherFor(key, nonce)
+	aead, err := k.cipherFor(key, nonce)
 	if err != nil {
 		return nil, err
 	}
@@ -58,11 +75,11 @@ func sealInPlace(rand io.Reader, key *[KeySize]byte, buf []byte, at int, ad []by
 
 // open authenticates sealed and appends its plain text (codec and encoded
 // bytes) to dst.
-func open(key *[KeySize]byte, dst, sealed, ad []byte) ([]byte, error) {
+func (k *subkeys) open(key *[KeySize]byte, dst, sealed, ad []byte) ([]byte, error) {
 	if len(sealed) < Overhead {
 		return nil, fmt.Errorf("%d bytes are too few for a sealed object: %w", len(sealed), ErrDamaged)
 	}
-	aead, err := cipherFor(key, sealed[:nonceSize])
+	aead, err := k.cipherFor(key, sealed[:nonceSize])
 	if err != nil {
 		return nil, err
 	}

@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	"github.com/klauspost/compress"
 	"github.com/klauspost/compress/zstd"
+
+	"coffer/internal/scratch"
 )
 
 // A Level chooses between speed and size.
@@ -48,14 +49,14 @@ type Box struct {
 	enc  *zstd.Encoder // nil for Off
 	rec  *zstd.Encoder // records are small and read often: always Default
 	dec  *zstd.Decoder
-	tmp  sync.Pool // *[]byte: encoded plain text while opening or checking
+	tmp  *scratch.Shelf // encoded and plain bytes while opening and checking
+	sub  subkeys
 }
 
 // NewBox returns a Box that draws nonces from rand and keeps at most workers
 // compressors.
 func NewBox(keys *Keys, rand io.Reader, level Level, workers int) (*Box, error) {
-	b := &Box{keys: keys, rand: rand}
-	b.tmp.New = func() any { return new([]byte) }
+	b := &Box{keys: keys, rand: rand, tmp: scratch.NewShelf(3 * workers)}
 	var err error
 	if level != Off {
 		if b.enc, err = newEncoder(level, workers); err != nil {
@@ -98,7 +99,7 @@ func (b *Box) SealBlock(dst, plain []byte) ([]byte, error) {
 	}
 	at := len(dst)
 	dst = b.encode(b.enc, append(dst, make([]byte, nonceSize)...), plain)
-	dst, err := sealInPlace(b.rand, &b.keys.block, dst, at, blockAD)
+	dst, err := b.sub.seal(b.rand, &b.keys.block, dst, at, blockAD)
 	if err != nil {
 		return nil, fmt.Errorf("seal block: %w", err)
 	}
@@ -110,13 +111,12 @@ func (b *Box) SealBlock(dst, plain []byte) ([]byte, error) {
 
 // check proves that sealed opens to plain.
 func (b *Box) check(sealed, plain []byte) error {
-	buf := b.tmp.Get().(*[]byte)
+	buf := b.tmp.Get(len(plain))
+	got, err := b.OpenBlock(buf, sealed, len(plain))
 	defer b.tmp.Put(buf)
-	got, err := b.OpenBlock((*buf)[:0], sealed, len(plain))
 	if err != nil {
 		return fmt.Errorf("check sealed block: %w", err)
 	}
-	*buf = got
 	if !bytes.Equal(got, plain) {
 		return errors.New("check sealed block: it opens to other bytes; this machine's memory or processor may be failing")
 	}
@@ -133,7 +133,7 @@ func (b *Box) OpenBlock(dst, sealed []byte, limit int) ([]byte, error) {
 // called name.
 func (b *Box) SealRecord(name string, plain []byte) ([]byte, error) {
 	dst := b.encode(b.rec, make([]byte, nonceSize, nonceSize+1+len(plain)/2+tagSize), plain)
-	dst, err := sealInPlace(b.rand, &b.keys.record, dst, 0, []byte(recordAD+name))
+	dst, err := b.sub.seal(b.rand, &b.keys.record, dst, 0, []byte(recordAD+name))
 	if err != nil {
 		return nil, fmt.Errorf("seal %s: %w", name, err)
 	}
@@ -151,13 +151,12 @@ func (b *Box) OpenRecord(name string, sealed []byte, limit int) ([]byte, error) 
 }
 
 func (b *Box) openWith(key *[KeySize]byte, dst, sealed, ad []byte, limit int) ([]byte, error) {
-	tmp := b.tmp.Get().(*[]byte)
+	tmp := b.tmp.Get(len(sealed))
 	defer b.tmp.Put(tmp)
-	encoded, err := open(key, (*tmp)[:0], sealed, ad)
+	encoded, err := b.sub.open(key, tmp, sealed, ad)
 	if err != nil {
 		return nil, err
 	}
-	*tmp = encoded
 	return b.decode(dst, encoded, limit)
 }
 

@@ -80,7 +80,7 @@ func Wrap(rand io.Reader, name string, master Master, secret Secret, label strin
 	}
 	s.Commitment = commitment
 	buf := append(make([]byte, nonceSize, nonceSize+KeySize+tagSize), master[:]...)
-	s.Wrapped, err = sealInPlace(rand, &kek, buf, 0, s.bound(name))
+	s.Wrapped, err = new(subkeys).seal(rand, &kek, buf, 0, s.bound(name))
 	return s, err
 }
 
@@ -97,7 +97,7 @@ func (s *Slot) Unwrap(name string, secret Secret) (Master, error) {
 	if subtle.ConstantTimeCompare(commitment, s.Commitment) != 1 {
 		return m, ErrWrongSecret
 	}
-	plain, err := open(&kek, nil, s.Wrapped, s.bound(name))
+	plain, err := new(subkeys).open(&kek, nil, s.Wrapped, s.bound(name))
 	if err != nil {
 		return m, fmt.Errorf("key slot %s: %w", name, err)
 	}

@@ -41,6 +41,7 @@ type Manifest struct {
 	User      string    `cbor:"22,keyasint,omitempty"` // who ran it
 	Program   string    `cbor:"23,keyasint,omitempty"` // "coffer 0.1.0"
 	Excludes  []string  `cbor:"24,keyasint,omitempty"` // patterns as given
+	Top       []byte    `cbor:"25,keyasint,omitempty"` // EncodeEntry of "/" itself, named "root", where "/" was backed up
 }
 
 // MaxWarnings is how many warnings a manifest keeps with their text; beyond

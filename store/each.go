@@ -36,7 +36,7 @@ func (s *Store) Each(ctx context.Context, k chunk.Kind, ids []chunk.ID, fn func(
 	if err != nil {
 		return err
 	}
-	wants, err := plan(v, ids, fn)
+	wants, err := s.plan(ctx, v, ids, fn)
 	if err != nil {
 		return err
 	}
@@ -52,13 +52,10 @@ func (s *Store) Each(ctx context.Context, k chunk.Kind, ids []chunk.ID, fn func(
 }
 
 // plan finds the places of all chunks and sorts them by place.
-func plan(v *view, ids []chunk.ID, fn func(int, []byte, error) error) ([]want, error) {
+func (s *Store) plan(ctx context.Context, v *view, ids []chunk.ID, fn func(int, []byte, error) error) ([]want, error) {
 	wants := make([]want, 0, len(ids))
 	for i, id := range ids {
-		p, ok, err := v.index.Lookup(id)
-		if err == nil && !ok {
-			err = &DamageError{Chunk: id, Err: errAbsent}
-		}
+		p, err := s.find(ctx, v, id)
 		if err == nil {
 			wants = append(wants, want{i, id, p})
 			continue
@@ -93,19 +90,19 @@ func runLength(wants []want) int {
 // their chunks. If the request fails, blocks are tried one by one, so that a
 // bad spot on a disk costs only what lies on it.
 func (s *Store) eachRun(ctx context.Context, k chunk.Kind, run []want, fn func(int, []byte, error) error) error {
-	raw, opened := s.buf.Get().(*[]byte), s.buf.Get().(*[]byte)
+	start := int64(run[0].place.BlockOffset)
+	size := int(run[len(run)-1].end() - start)
+	raw, opened := s.buf.Get(size)[:size], s.buf.Get(maxPlain(run))
 	defer s.buf.Put(raw)
 	defer s.buf.Put(opened)
-	start := int64(run[0].place.BlockOffset)
-	*raw = grow(*raw, int(run[len(run)-1].end()-start))
-	err := s.readAt(ctx, packName(run[0].place.Pack), *raw, start)
+	err := s.readAt(ctx, packName(run[0].place.Pack), raw, start)
 	for len(run) > 0 && ctx.Err() == nil {
 		n := 1
 		for n < len(run) && run[n].place.BlockOffset == run[0].place.BlockOffset {
 			n++
 		}
 		p := run[0].place
-		sealed := (*raw)[int64(p.BlockOffset)-start:][:p.BlockSealed]
+		sealed := raw[int64(p.BlockOffset)-start:][:p.BlockSealed]
 		if err := s.eachInBlock(ctx, k, run[:n], sealed, err, opened, fn); err != nil {
 			return err
 		}
@@ -116,23 +113,25 @@ func (s *Store) eachRun(ctx context.Context, k chunk.Kind, run []want, fn func(i
 
 // eachInBlock opens a block and hands out its chunks. failed is why the run
 // could not be read.
-func (s *Store) eachInBlock(ctx context.Context, k chunk.Kind, wants []want, sealed []byte, failed error, opened *[]byte,
+func (s *Store) eachInBlock(ctx context.Context, k chunk.Kind, wants []want, sealed []byte, failed error, opened []byte,
 	fn func(int, []byte, error) error) error {
 	p := wants[0].place
-	err := failed
-	if failed != nil {
-		err = s.readAt(ctx, packName(p.Pack), sealed, int64(p.BlockOffset))
+	plain, err := []byte(nil), failed
+	if failed == nil {
+		plain, err = s.box.OpenBlock(opened, sealed, int(p.BlockPlain))
 	}
-	if err == nil {
-		var plain []byte
-		if plain, err = s.box.OpenBlock((*opened)[:0], sealed, int(p.BlockPlain)); err == nil {
-			*opened = plain
+	if err != nil && ctx.Err() == nil { // once more, alone: only the transfer may have gone wrong
+		if err = s.readAt(ctx, packName(p.Pack), sealed, int64(p.BlockOffset)); err == nil {
+			plain, err = s.box.OpenBlock(opened, sealed, int(p.BlockPlain))
 		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	for _, w := range wants {
 		data, wErr := []byte(nil), err
 		if err == nil {
-			data, wErr = s.verified(*opened, w.place, k, w.id)
+			data, wErr = s.verified(plain, w.place, k, w.id)
 		} else {
 			wErr = &DamageError{Pack: packName(p.Pack), Chunk: w.id, Err: err}
 		}
@@ -143,10 +142,11 @@ func (s *Store) eachInBlock(ctx context.Context, k chunk.Kind, wants []want, sea
 	return nil
 }
 
-// grow returns b with length n, in new memory if it must be.
-func grow(b []byte, n int) []byte {
-	if cap(b) < n {
-		return make([]byte, n)
+// maxPlain is the room that the largest block of a run needs.
+func maxPlain(run []want) int {
+	n := 0
+	for _, w := range run {
+		n = max(n, int(w.place.BlockPlain))
 	}
-	return b[:n]
+	return n
 }

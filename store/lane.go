@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"coffer/chunk"
+	"coffer/seal"
 	"coffer/store/pack"
 )
 
@@ -68,13 +69,12 @@ func (l *lane) sealSolid(ctx context.Context, b *solid) error {
 
 // seal makes a sealed block of plain and puts it into the pack.
 func (l *lane) seal(ctx context.Context, plain []byte, chunks []pack.Chunk) error {
-	buf := l.w.s.buf.Get().(*[]byte)
+	buf := l.w.s.buf.Get(len(plain) + seal.Overhead)
 	defer l.w.s.buf.Put(buf)
-	sealed, err := l.w.s.box.SealBlock((*buf)[:0], plain)
+	sealed, err := l.w.s.box.SealBlock(buf, plain)
 	if err != nil {
 		return err
 	}
-	*buf = sealed
 	return l.place(ctx, sealed, len(plain), chunks)
 }
 

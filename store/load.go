@@ -27,14 +27,14 @@ func (s *Store) Load(ctx context.Context, k chunk.Kind, id chunk.ID) ([]byte, er
 }
 
 func (s *Store) load(ctx context.Context, v *view, k chunk.Kind, id chunk.ID) ([]byte, error) {
-	p, ok, err := v.index.Lookup(id)
+	p, err := s.find(ctx, v, id)
 	if err != nil {
-		return nil, fmt.Errorf("look up chunk %s: %w", id.Short(), err)
-	}
-	if !ok {
-		return nil, &DamageError{Chunk: id, Err: errAbsent}
+		return nil, err
 	}
 	plain, err := s.block(ctx, p)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	if err != nil {
 		return nil, &DamageError{Pack: packName(p.Pack), Chunk: id, Err: err}
 	}
@@ -65,17 +65,33 @@ func (s *Store) block(ctx context.Context, p index.Place) ([]byte, error) {
 		return plain, nil
 	}
 	name := fmt.Sprintf("%s@%d", packName(p.Pack), p.BlockOffset)
-	plain, err, _ := s.blocks.flight.Do(name, func() (any, error) {
-		plain, err := s.readBlock(ctx, p)
+	for {
+		plain, err, shared := s.blocks.flight.Do(name, func() (any, error) { return s.fetchBlock(ctx, key, p) })
 		if err == nil {
-			s.blocks.add(key, plain)
+			return plain.([]byte), nil
 		}
-		return plain, err
-	})
-	if err != nil {
-		return nil, err
+		if !shared || !isCancel(err) || ctx.Err() != nil {
+			return nil, err
+		}
+		// It was another caller who gave up, and we shared his read.
 	}
-	return plain.([]byte), nil
+}
+
+func isCancel(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// fetchBlock reads a block into the cache. It tries twice: only the transfer
+// may have gone wrong.
+func (s *Store) fetchBlock(ctx context.Context, key blockKey, p index.Place) ([]byte, error) {
+	plain, err := s.readBlock(ctx, p)
+	if err != nil && ctx.Err() == nil {
+		plain, err = s.readBlock(ctx, p)
+	}
+	if err == nil {
+		s.blocks.add(key, plain)
+	}
+	return plain, err
 }
 
 func (s *Store) readBlock(ctx context.Context, p index.Place) ([]byte, error) {
@@ -161,4 +177,36 @@ func (s *Store) Has(ctx context.Context, id chunk.ID) (bool, error) {
 	}
 	_, ok, err := v.index.Lookup(id)
 	return ok, err
+}
+
+// Missing returns those of ids that should be there and are not, as far as the
+// index says.
+func (s *Store) Missing(ctx context.Context, ids []chunk.ID) ([]chunk.ID, error) {
+	v, err := s.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var missing []chunk.ID
+	for _, id := range ids {
+		_, err := s.find(ctx, v, id)
+		if errors.Is(err, errAbsent) {
+			missing = append(missing, id)
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	return missing, nil
+}
+
+// PackOf returns the name of the pack that a chunk is in; "" where none has it.
+func (s *Store) PackOf(ctx context.Context, id chunk.ID) (string, error) {
+	v, err := s.current(ctx)
+	if err != nil {
+		return "", err
+	}
+	p, ok, err := v.index.Lookup(id)
+	if err != nil || !ok {
+		return "", err
+	}
+	return packName(p.Pack), nil
 }

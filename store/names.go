@@ -58,6 +58,7 @@ func parsePackName(name string) (index.Pack, error) {
 type DamageError struct {
 	Pack  string   // name of the object, mostly a pack; "" where none is known
 	Chunk chunk.ID // zero where the whole object is meant
+	Whole bool     // nothing in the pack can be had
 	Err   error
 }
 

@@ -284,8 +284,12 @@ func (w *Session) Commit(ctx context.Context, payload []byte) (Commit, error) {
 	}
 	// A prune that took this session for dead would have closed a newer
 	// generation without it.
-	if g, err := w.s.newestGeneration(ctx); err != nil || g != w.generation {
-		return c, errors.Join(ErrFenced, err, w.end())
+	g, err := w.s.newestGeneration(ctx)
+	if err != nil {
+		return c, errors.Join(fmt.Errorf("see whether the commit stands: %w", err), w.end())
+	}
+	if g != w.generation {
+		return c, errors.Join(ErrFenced, w.end())
 	}
 	return c, w.end()
 }

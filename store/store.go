@@ -29,6 +29,7 @@ import (
 	"coffer/bucket"
 	"coffer/chunk"
 	"coffer/index"
+	"coffer/internal/scratch"
 	"coffer/seal"
 )
 
@@ -41,6 +42,8 @@ type Env struct {
 	Level    seal.Level       // "": Fastest; see docs/benchmarks.md
 	Workers  int              // 0: one for each processor
 	Host     string           // for people who look at sessions
+
+	MemoryEntries int // 0: index.MemoryEntries; larger indexes go into the cache
 }
 
 func (e Env) filled() Env {
@@ -70,8 +73,8 @@ type Store struct {
 	master seal.Master
 	keys   *seal.Keys
 	box    *seal.Box
-	hash   sync.Pool // *chunk.Hasher
-	buf    sync.Pool // *[]byte
+	hash   sync.Pool      // *chunk.Hasher
+	buf    *scratch.Shelf // sealed and plain bytes on their way
 	blocks *blockCache
 
 	mu   sync.Mutex
@@ -82,7 +85,7 @@ func newStore(b bucket.Bucket, env Env, master seal.Master, cfg Config) (*Store,
 	env = env.filled()
 	s := &Store{bucket: b, env: env, cfg: cfg, master: master, keys: master.Keys(), blocks: newBlockCache(blockCacheBytes)}
 	s.hash.New = func() any { return chunk.NewHasher() }
-	s.buf.New = func() any { return new([]byte) }
+	s.buf = scratch.NewShelf(3 * env.Workers)
 	var err error
 	s.box, err = seal.NewBox(s.keys, env.Rand, env.Level, env.Workers)
 	return s, err

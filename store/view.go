@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"coffer/bucket"
+	"coffer/chunk"
 	"coffer/index"
 )
 
@@ -80,7 +81,7 @@ func (s *Store) readView(ctx context.Context, g uint64) (*view, error) {
 	if s.view != nil && s.view.generation == g {
 		v.index = s.view.index
 	} else {
-		v.index = index.NewView(s.tableOpener(), 0)
+		v.index = index.NewView(s.tableOpener(), s.memoryEntries())
 	}
 	for i, f := range fates {
 		if f.Outcome != fateCommit {
@@ -144,7 +145,7 @@ func (s *Store) loadSegments(ctx context.Context, v *view) error {
 			want = append(want, r.Name)
 		}
 	}
-	if total > index.MemoryEntries && s.env.CacheDir != "" {
+	if total > s.memoryEntries() && s.env.CacheDir != "" {
 		var err error
 		if want, err = s.attachTable(v, want); err != nil {
 			return err
@@ -155,7 +156,21 @@ func (s *Store) loadSegments(ctx context.Context, v *view) error {
 	for _, name := range want {
 		group.Go(func() error { return s.loadSegment(ctx, v.index, name) })
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if err := v.index.Trouble(); err != nil {
+		s.env.Log.Warn("the index stays in memory: its cache cannot be used", "err", err)
+	}
+	return nil
+}
+
+// memoryEntries is from how many entries on the cache is used.
+func (s *Store) memoryEntries() int {
+	if s.env.MemoryEntries > 0 {
+		return s.env.MemoryEntries
+	}
+	return index.MemoryEntries
 }
 
 // attachTable lets v use the cache for the segments it holds. A cache that is
@@ -170,13 +185,43 @@ func (s *Store) attachTable(v *view, want []string) ([]string, error) {
 }
 
 func (s *Store) loadSegment(ctx context.Context, v *index.View, name string) error {
+	seg, err := s.readSegment(ctx, name)
+	if err != nil {
+		return err
+	}
+	return v.Add(name, seg)
+}
+
+func (s *Store) readSegment(ctx context.Context, name string) (*index.Segment, error) {
 	plain, err := s.getRecord(ctx, name, index.MaxSegment)
 	if err != nil {
-		return fmt.Errorf("read index segment %s: %w", name, err)
+		return nil, fmt.Errorf("read index segment %s: %w", name, err)
 	}
 	seg, err := index.Decode(plain)
 	if err != nil {
-		return fmt.Errorf("read index segment %s: %w", name, err)
+		return nil, fmt.Errorf("read index segment %s: %w", name, err)
 	}
-	return v.Add(name, seg)
+	return seg, nil
+}
+
+// find returns the place of a chunk that should be there. Before it says that
+// there is none it makes sure that the index cache is good.
+func (s *Store) find(ctx context.Context, v *view, id chunk.ID) (index.Place, error) {
+	p, ok, err := v.index.Lookup(id)
+	if err != nil || !ok {
+		fetch := func(name string) (*index.Segment, error) { return s.readSegment(context.WithoutCancel(ctx), name) }
+		again, fetchErr := v.index.Distrust(fetch)
+		if again {
+			s.env.Log.Warn("the index cache was damaged or old and has been built again", "chunk", id.Short())
+			p, ok, err = v.index.Lookup(id)
+		}
+		err = errors.Join(err, fetchErr)
+	}
+	if err != nil {
+		return p, fmt.Errorf("look up chunk %s: %w", id.Short(), err)
+	}
+	if !ok {
+		return p, &DamageError{Chunk: id, Err: errAbsent}
+	}
+	return p, nil
 }

@@ -95,6 +95,9 @@ func (run *rootRun) sofar(ctx context.Context) (en snapshot.Entry, ok bool, err 
 
 // sofar lists what a directory under way has. The node itself stays as it is.
 func (n *node) sofar(ctx context.Context) (en snapshot.Entry, ok bool, err error) {
+	if n.closed {
+		return n.entry, true, nil // on its way to the parent
+	}
 	if n.names == nil {
 		return en, false, nil // not begun
 	}

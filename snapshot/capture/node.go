@@ -32,7 +32,7 @@ type node struct {
 	next     int      // first name in no batch yet
 	equal    int      // entries that equal those of the first prior
 	priorLen int      // entries in the first prior's listing, if one batch saw them all; else -1
-	failed   bool     // it could not be listed
+	closed   bool     // entry is complete
 }
 
 // A batch is a range of a directory's names.
@@ -71,21 +71,27 @@ func (n *node) open(dir func() (*source.DirHandle, error)) {
 	if n.e.ctx.Err() != nil {
 		return
 	}
+	names := new(source.Listing)
 	var err error
 	if n.dir, err = dir(); err == nil {
 		n.details()
 		if why := n.dir.Skipped(); why != "" {
 			n.e.warn(n.path, "not looked into: "+why)
 		}
-		n.names, err = n.dir.Names()
+		var list *source.Listing
+		if list, err = n.dir.Names(); err == nil {
+			names = list
+		}
 	}
 	if err == nil && len(n.e.opt.SkipTags) > 0 {
-		n.omit, err = n.dir.Tagged(n.names, n.e.opt.SkipTags)
+		n.omit, err = n.dir.Tagged(names, n.e.opt.SkipTags)
 	}
 	if err != nil {
 		n.e.miss(n.path, err)
-		n.failed = true
 	}
+	n.e.gate.RLock()
+	n.names = names // from here on a checkpoint sees the directory
+	n.e.gate.RUnlock()
 	n.e.dirs.Add(1)
 	n.advance(nil)
 }
@@ -209,6 +215,7 @@ func (n *node) close() (same bool, err error) {
 		}
 		n.entry.Tree, n.entry.Items, n.entry.Files, n.entry.Size = tree, sum.Items, sum.Files, sum.Bytes
 	}
+	n.closed = true
 	return q != nil && q.Tree == n.entry.Tree && sameStat(&n.entry, q) && n.e.opt.sameDetails(&n.entry, firstOf(n.priors)), nil
 }
 

@@ -44,10 +44,11 @@ func (e *engine) openRoots() ([]*rootRun, error) {
 		}
 		runs = append(runs, run)
 	}
-	return runs, checkPlaces(runs)
+	return runs, e.checkPlaces(runs)
 }
 
-// openRoot fills in a root. Only a mistake in the options is returned.
+// openRoot fills in a root. Only a mistake in the options is returned; what
+// goes wrong with the root is remembered in it.
 func (e *engine) openRoot(run *rootRun, opt source.Options) error {
 	from := run.Path
 	if run.Follow {
@@ -55,24 +56,18 @@ func (e *engine) openRoot(run *rootRun, opt source.Options) error {
 			from = target
 		}
 	}
+	run.at = absolute(run.Path)
+	if run.At != "" {
+		run.at = path.Join("/", run.At)
+	}
 	tree, entry, err := source.OpenRoot(from, opt)
-	var item *source.ItemError
-	if err != nil && tree == nil {
-		run.at, run.err = path.Join("/", run.At, ""), err
-		if run.At == "" {
-			run.at = absolute(run.Path)
-		}
-		if !errors.As(err, &item) {
-			return err
-		}
+	if err != nil {
+		run.err = err
 		return nil
 	}
 	run.tree, run.entry, run.source = tree, *entry, tree.Path()
-	run.at = run.source
-	if run.At != "" {
-		run.at = path.Join("/", run.At)
-	} else if run.Follow {
-		run.at = absolute(run.Path)
+	if err := tree.Incomplete(); err != nil {
+		e.miss(run.source, err)
 	}
 	if run.at != "/" {
 		run.entry.Name = path.Base(run.at)
@@ -84,18 +79,30 @@ func (e *engine) openRoot(run *rootRun, opt source.Options) error {
 	return err
 }
 
-// checkPlaces refuses roots that would stand in the same place, or one within
+// checkPlaces refuses sources that would stand in the same place, or one within
 // another.
-func checkPlaces(runs []*rootRun) error {
-	for i, a := range runs {
-		for j, b := range runs {
-			if i != j && (a.at == b.at && i < j || strings.HasPrefix(b.at+"/", strings.TrimSuffix(a.at, "/")+"/") && a.at != b.at) {
-				return fmt.Errorf("%w: %s lies within %s in the snapshot; leave one out, or use --as to give it a place of its own",
-					ErrOptions, b.at, a.at)
+func (e *engine) checkPlaces(runs []*rootRun) error {
+	var places []string
+	for _, run := range runs {
+		places = append(places, run.at)
+	}
+	for _, st := range e.opt.Streams {
+		places = append(places, path.Join("/", st.At))
+	}
+	for i, a := range places {
+		for j, b := range places {
+			if i != j && within(a, b) {
+				return fmt.Errorf("%w: %s would stand in the place of %s in the snapshot, or within it; leave one out, or use --as to give it a place of its own",
+					ErrOptions, a, b)
 			}
 		}
 	}
 	return nil
+}
+
+// within reports whether a is b or lies below it.
+func within(a, b string) bool {
+	return a == b || strings.HasPrefix(a, strings.TrimSuffix(b, "/")+"/")
 }
 
 // ErrOptions marks mistakes in the options, as opposed to things that went

@@ -270,7 +270,20 @@ func (j *job) manifest(ctx context.Context) (*snapshot.Manifest, error) {
 	}
 	e.notes.copyTo(m)
 	m.State = j.state(m)
-	return m, nil
+	m.Top, err = j.top()
+	return m, err
+}
+
+// top returns the entry of "/" itself, if that is a root: no listing holds it.
+func (j *job) top() ([]byte, error) {
+	for _, run := range j.roots {
+		if run.at == "/" && run.ready {
+			en := run.entry
+			en.Name = "root"
+			return snapshot.EncodeEntry(&en)
+		}
+	}
+	return nil, nil
 }
 
 // state is incomplete if a source failed.

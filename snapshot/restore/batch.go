@@ -109,18 +109,14 @@ func newPlanner(r *run) *planner {
 	return p
 }
 
-// plan takes the files from the walk until there are no more.
-func (p *planner) plan(ctx context.Context, todo <-chan *file) error {
+// plan gathers what files says, which calls file for each, and the rest at the
+// end.
+func (p *planner) plan(ctx context.Context, files func(context.Context) error) error {
 	defer close(p.full)
 	if err := p.turn(ctx); err != nil {
 		return err
 	}
-	for f := range todo {
-		if err := p.file(ctx, f); err != nil {
-			return err
-		}
-	}
-	if err := ctx.Err(); err != nil {
+	if err := files(ctx); err != nil {
 		return err
 	}
 	return p.flush(ctx)

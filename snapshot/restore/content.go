@@ -27,41 +27,58 @@ func fromSource(err error) error {
 	return &sourceError{err}
 }
 
-// sifted starts the comparing of content, on all cores, and returns the files
-// that are left to be written.
-func (r *run) sifted(ctx context.Context, g *errgroup.Group) <-chan *file {
-	if !r.opt.Checksum {
-		return r.files
-	}
-	todo := make(chan *file)
-	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		wg.Add(1)
+// sifted puts the comparing of content, on all cores, between the walk and the
+// planner: it returns what the planner takes files from in place of the walk.
+func (r *run) sifted(g *errgroup.Group, p *planner, walk func(context.Context) error) func(context.Context) error {
+	found, todo := make(chan *file, 64), make(chan *file)
+	r.send = sender(found)
+	return func(ctx context.Context) error {
 		g.Go(func() error {
-			defer wg.Done()
-			return r.sift(ctx, todo)
+			defer close(found)
+			return walk(ctx)
 		})
+		var left sync.WaitGroup
+		for range runtime.GOMAXPROCS(0) {
+			left.Add(1)
+			g.Go(func() error {
+				defer left.Done()
+				return r.sift(ctx, found, todo)
+			})
+		}
+		go func() {
+			left.Wait()
+			close(todo)
+		}()
+		for f := range todo {
+			if err := p.file(ctx, f); err != nil {
+				return err
+			}
+		}
+		return ctx.Err()
 	}
-	g.Go(func() error {
-		wg.Wait()
-		close(todo)
-		return nil
-	})
-	return todo
 }
 
-func (r *run) sift(ctx context.Context, todo chan<- *file) error {
-	c := comparer{run: r, sum: chunk.NewHasher()}
-	for f := range r.files {
-		if done, err := c.settled(ctx, f); err != nil {
-			return err
-		} else if done {
-			continue
-		}
+func sender(to chan<- *file) func(context.Context, *file) error {
+	return func(ctx context.Context, f *file) error {
 		select {
-		case todo <- f:
+		case to <- f:
+			return nil
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+	}
+}
+
+func (r *run) sift(ctx context.Context, found <-chan *file, todo chan<- *file) error {
+	c := comparer{run: r, sum: chunk.NewHasher()}
+	send := sender(todo)
+	for f := range found {
+		done, err := c.settled(ctx, f)
+		if err == nil && !done {
+			err = send(ctx, f)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

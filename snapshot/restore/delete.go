@@ -96,7 +96,7 @@ func (r *run) removeAll(d *dir, name string) error {
 	case err != nil:
 		return err
 	case typeOf(st.Mode) != snapshot.Dir:
-		return d.with(func(fd int) error { return unlink(fd, name) })
+		return d.with(func(fd int) error { return d.unlink(fd, name) })
 	case st.Dev != d.id.dev:
 		return errOtherFS
 	}
@@ -132,12 +132,12 @@ func (r *run) removeDir(parent *dir, name string, st *unix.Stat_t) error {
 	if err != nil {
 		return err
 	}
-	return parent.with(func(fd int) error { return rmdir(fd, name) })
+	return parent.with(func(fd int) error { return parent.rmdir(fd, name) })
 }
 
-func rmdir(dfd int, name string) error {
+func (d *dir) rmdir(dfd int, name string) error {
 	err := unix.Unlinkat(dfd, name, unix.AT_REMOVEDIR)
-	if errors.Is(err, unix.EPERM) && unlockName(dfd, name) == nil {
+	if d.frees(dfd, name, err) {
 		err = unix.Unlinkat(dfd, name, unix.AT_REMOVEDIR)
 	}
 	return err

@@ -31,6 +31,7 @@ type dir struct {
 	fresh   bool // this run made it
 	old     bool // it was there and was not chosen: leave its metadata alone
 	inherit bool // gives ACLs or flags to what is made in it
+	locked  bool // it came with flags that may forbid to change its names
 	setgid  bool // gives its group to what is made in it
 	gid     uint32
 	xattrs  []snapshot.Xattr
@@ -140,13 +141,16 @@ func (d *dir) groupOfNew() uint32 {
 	return d.run.target.gid
 }
 
-// inherits reports whether what is made in the directory gets ACLs or flags.
+// inherits reports whether what is made in the directory gets ACLs or flags,
+// and notes whether anything can be made in it at all.
 func (d *dir) inherits(fd int) bool {
-	if _, err := unix.Fgetxattr(fd, "system.posix_acl_default", nil); err == nil {
+	flags, err := inode{fd: fd}.flags()
+	d.locked = err == nil && flags&lockFlags != 0
+	if err == nil && flags&ownFlags != 0 {
 		return true
 	}
-	flags, err := inode{fd: fd}.flags()
-	return err == nil && flags&ownFlags != 0
+	_, err = unix.Fgetxattr(fd, "system.posix_acl_default", nil)
+	return err == nil
 }
 
 // ensure makes d if it is not there yet. Only the walk calls it. A directory
@@ -208,7 +212,11 @@ func (d *dir) make() error {
 
 // mkdir makes d for our eyes only; finish opens it to others.
 func (d *dir) mkdir(pfd int) error {
-	if err := unix.Mkdirat(pfd, d.name, 0o700); err != nil {
+	err := unix.Mkdirat(pfd, d.name, 0o700)
+	if d.parent.unlocks(pfd, err) {
+		err = unix.Mkdirat(pfd, d.name, 0o700)
+	}
+	if err != nil {
 		return err
 	}
 	d.fresh = true
@@ -227,7 +235,8 @@ func (d *dir) mkdir(pfd int) error {
 	if d.parent.inherit {
 		return d.disinherit(fd)
 	}
-	return d.setEarly(fd)
+	d.setEarly(fd)
+	return nil
 }
 
 // disinherit removes what d got from its parent, so that it does not pass it on.
@@ -241,14 +250,15 @@ func (d *dir) disinherit(fd int) error {
 	if flags, err := n.flags(); err != nil || flags&ownFlags == 0 || n.setFlags(flags&^ownFlags) != nil {
 		d.inherit = d.inherits(fd)
 	}
-	return d.setEarly(fd)
+	d.setEarly(fd)
+	return nil
 }
 
-func (d *dir) setEarly(fd int) error {
+func (d *dir) setEarly(fd int) {
 	if d.e.Flags&earlyFlags != 0 {
 		_ = setFlags(inode{fd: fd}, d.e.Flags&earlyFlags, earlyFlags) // finish reports it
+		d.inherit = true
 	}
-	return nil
 }
 
 // enter takes an existing directory, or removes what stands in its place.
@@ -270,10 +280,14 @@ func (d *dir) enter(pfd int) error {
 		return err
 	}
 	defer d.release()
-	if d.inherit = d.inherits(fd); d.inherit && !d.old {
-		return clearFlags(inode{fd: fd}) // finish sets them again
-	}
+	d.inherit = d.inherits(fd)
 	return nil
+}
+
+// unlocks reports whether an operation in d, which got err, should be tried
+// again, because flags that forbade it are cleared. finish sets them again.
+func (d *dir) unlocks(fd int, err error) bool {
+	return d.locked && !d.old && errors.Is(err, unix.EPERM) && clearFlags(inode{fd: fd}) == nil
 }
 
 // replace removes what is not a directory, never following it.
@@ -281,7 +295,7 @@ func (d *dir) replace(pfd int) error {
 	if d.run.norepl {
 		return fmt.Errorf("make directory: %w", unix.EEXIST)
 	}
-	if err := unlink(pfd, d.name); err != nil {
+	if err := d.parent.unlink(pfd, d.name); err != nil {
 		return err
 	}
 	return d.mkdir(pfd)
@@ -306,7 +320,9 @@ func (d *dir) unlock(pfd int, st *unix.Stat_t) error {
 func (r *run) leave(d *dir) error {
 	for ; d != nil && d.pending.Add(-1) == 0; d = d.parent {
 		err := d.finish()
-		r.fds.drop(&d.h)
+		if d.parent != nil { // the target's descriptor is not the cache's to close
+			r.fds.drop(&d.h)
+		}
 		if err := r.settle(d, "", "directory", err); err != nil {
 			return err
 		}
@@ -332,6 +348,9 @@ func (d *dir) finish() error {
 }
 
 func (d *dir) finishOpen(n inode) error {
+	if err := d.undoMark(n); err != nil {
+		return err
+	}
 	st, err := n.stat()
 	if err != nil {
 		return err
@@ -349,6 +368,15 @@ func (d *dir) finishOpen(n inode) error {
 		d.run.rep.done(keepOr(!changed, Change), at, name, d.e)
 	}
 	return err
+}
+
+// undoMark gives the target the time back that it had before the marker came and
+// went, if it was right.
+func (d *dir) undoMark(n inode) error {
+	if d.parent != nil || d.run.opt.DryRun || d.run.target.mtime != d.e.MTime {
+		return nil
+	}
+	return n.setTime(d.e.MTime)
 }
 
 func keepOr(same bool, a Action) Action {

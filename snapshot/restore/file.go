@@ -56,7 +56,11 @@ func (f *file) open() (int, error) {
 
 func (f *file) create(dfd int) (int, error) {
 	name, mode := f.run.partial(), f.newMode()
-	fd, err := openat(dfd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, mode)
+	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL
+	fd, err := openat(dfd, name, flags, mode)
+	if f.dir.unlocks(dfd, err) {
+		fd, err = openat(dfd, name, flags, mode)
+	}
 	if err != nil {
 		return -1, fmt.Errorf("create: %w", err)
 	}

@@ -162,7 +162,8 @@ func (g *group) makeLink(from, to int, l link) error {
 		name = g.run.partial()
 	}
 	err := unix.Linkat(from, g.name, to, name, 0)
-	if errors.Is(err, unix.EPERM) && unlockName(from, g.name) == nil {
+	if errors.Is(err, unix.EPERM) && (l.dir.unlocks(to, err) || unlockName(from, g.name) == nil) {
+		_ = unlockName(from, g.name) // either may be the reason, or both
 		err = unix.Linkat(from, g.name, to, name, 0)
 	}
 	if err != nil || g.run.norepl {

@@ -18,7 +18,11 @@ func (f *file) makeNode() error {
 	}
 	defer f.dir.release()
 	partial := f.run.partial()
-	if err := f.mknod(dfd, partial); err != nil {
+	err = f.mknod(dfd, partial)
+	if f.dir.unlocks(dfd, err) {
+		err = f.mknod(dfd, partial)
+	}
+	if err != nil {
 		return err
 	}
 	err = f.dress(dfd, partial)
@@ -87,7 +91,7 @@ func (it *item) place(dfd int, partial string) error {
 			return err
 		}
 	case errors.Is(err, unix.EPERM):
-		if unlockName(dfd, it.name) != nil {
+		if !it.dir.frees(dfd, it.name, err) {
 			return err
 		}
 	default:

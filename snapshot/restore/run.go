@@ -14,10 +14,11 @@ import (
 	"coffer/snapshot"
 )
 
-// A run is one restore in progress. Three stages work side by side: the walk
-// reads the tree, makes directories and all that has no content, and sends on
-// the files; the planner gathers their chunks into batches; the writer has a
-// batch loaded and writes each chunk to all places that want it.
+// A run is one restore in progress. Two stages work side by side: the walk reads
+// the tree, makes directories and all that has no content, and gathers the
+// chunks of files into batches; the writer has a batch loaded and writes each
+// chunk to all places that want it. With Checksum, files are compared between
+// the two.
 type run struct {
 	tree tree
 	goal goal
@@ -30,9 +31,9 @@ type run struct {
 	inPlace bool // what is there may stay
 	norepl  bool // nothing that is there may be replaced
 	groups  map[snapshot.LinkGroup]*group
-	claimed map[inodeID]snapshot.LinkGroup // inodes with several names that were kept, and for whom
-	serial  atomic.Uint64                  // of partials
-	files   chan *file
+	claimed map[inodeID]snapshot.LinkGroup     // inodes with several names that were kept, and for whom
+	serial  atomic.Uint64                      // of partials
+	send    func(context.Context, *file) error // takes the files that the walk finds
 	seed    maphash.Seed
 }
 
@@ -70,18 +71,16 @@ func (r *run) all(ctx context.Context) error {
 	return r.conclude(ctx, top)
 }
 
-// stages runs the three stages to their end, over what walk finds.
+// stages runs the stages to their end, over what walk finds.
 func (r *run) stages(ctx context.Context, walk func(context.Context) error) error {
-	r.files = make(chan *file, 256)
 	p := newPlanner(r)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		defer close(r.files)
-		return walk(ctx)
-	})
-	todo := r.sifted(ctx, g)
-	g.Go(func() error { return p.plan(ctx, todo) })
 	g.Go(func() error { return p.write(ctx) })
+	r.send = p.file
+	if r.opt.Checksum {
+		walk = r.sifted(g, p, walk)
+	}
+	g.Go(func() error { return p.plan(ctx, walk) })
 	err := g.Wait()
 	if err != nil {
 		p.abandon()

@@ -32,8 +32,9 @@ type target struct {
 	made    bool
 	empty   bool
 	resumed bool
-	id      string // in the names of all partials of this restore
-	prefix  string // of the partials of this run
+	id      string        // in the names of all partials of this restore
+	prefix  string        // of the partials of this run
+	mtime   snapshot.Time // before the marker was made
 	umask   uint32
 	gid     uint32          // that a new file in the target gets
 	late    *snapshot.Entry // has the marker's name
@@ -95,6 +96,11 @@ func (t *target) accept(g goal, opt Options) error {
 	if opt.DryRun {
 		return nil
 	}
+	st, err := inode{fd: t.fd}.stat()
+	if err != nil {
+		return fmt.Errorf("read the target: %w", err)
+	}
+	t.mtime = timeOf(&st)
 	return t.mark(g, old)
 }
 
@@ -175,7 +181,11 @@ func (t *target) mark(g goal, old *state) error {
 	}
 	t.id = partialPrefix + s.id + "-"
 	t.prefix = t.id + rand.Text()[:6] + "-"
-	if err := t.openMarker(); err != nil {
+	err := t.openMarker()
+	if errors.Is(err, unix.EPERM) && !g.whole() && clearFlags(inode{fd: t.fd}) == nil {
+		err = t.openMarker() // the flags are among what is restored
+	}
+	if err != nil {
 		return fmt.Errorf("mark the target: %w", err)
 	}
 	if t.marker < 0 {

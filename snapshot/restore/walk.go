@@ -38,10 +38,7 @@ func (r *run) prepareTop(ctx context.Context, top *dir) (err error) {
 	if top.xattrs, _, err = r.tree.attrs(ctx, top.e); err != nil {
 		return fmt.Errorf("read attributes: %w", err)
 	}
-	if r.opt.DryRun {
-		return nil
-	}
-	return clearFlags(inode{fd: top.h.fd})
+	return nil
 }
 
 // walk restores the entries of d. An unreadable listing is a problem of d.
@@ -191,20 +188,10 @@ func (r *run) single(ctx context.Context, d *dir, e *snapshot.Entry, g *group) (
 		r.rep.done(f.verdict.action(), d, e.Name, e)
 		return false, nil
 	case e.Type == snapshot.File:
+		f.begin()
 		return true, r.send(ctx, f)
 	}
 	return false, f.makeNode()
-}
-
-// send hands a file to the planner.
-func (r *run) send(ctx context.Context, f *file) error {
-	f.begin()
-	select {
-	case r.files <- f:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // names is a sorted set of names, kept as hashes: the one for a directory of a
@@ -227,10 +214,20 @@ func (n *names) has(name string) bool {
 }
 
 // unlink removes one name that is not a directory, immutable or not.
-func unlink(dfd int, name string) error {
+func (d *dir) unlink(dfd int, name string) error {
 	err := unix.Unlinkat(dfd, name, 0)
-	if errors.Is(err, unix.EPERM) && unlockName(dfd, name) == nil {
+	if d.frees(dfd, name, err) {
 		err = unix.Unlinkat(dfd, name, 0)
 	}
 	return err
+}
+
+// frees reports whether to try again to remove or replace a name, because flags
+// that forbade it are cleared, of the directory or what has the name.
+func (d *dir) frees(dfd int, name string, err error) bool {
+	if !errors.Is(err, unix.EPERM) {
+		return false
+	}
+	again := d.unlocks(dfd, err)
+	return unlockName(dfd, name) == nil || again
 }

@@ -29,7 +29,7 @@ const (
 	// HeaderSize and FooterSize are fixed by the format.
 	HeaderSize = 40
 	FooterSize = 56
-	hashSize   = 32
+	HashSize   = 32 // at the end of the footer
 
 	version  = 1
 	keyEpoch = 1 // the master key has never been changed in this version
@@ -87,7 +87,7 @@ func ParseHeader(b []byte) (Header, error) {
 type Footer struct {
 	TrailerOffset int64
 	TrailerLength int64
-	Hash          [hashSize]byte
+	Hash          [HashSize]byte
 }
 
 // AppendFooterHead appends the part of the footer that the hash covers.

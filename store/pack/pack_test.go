@@ -71,7 +71,7 @@ func TestHeaderGolden(t *testing.T) {
 }
 
 func TestFooter(t *testing.T) {
-	b := append(AppendFooterHead(nil, 100, 50), make([]byte, hashSize)...)
+	b := append(AppendFooterHead(nil, 100, 50), make([]byte, HashSize)...)
 	if f, err := ParseFooter(b, 206); err != nil || f.TrailerOffset != 100 || f.TrailerLength != 50 {
 		t.Errorf("%+v, %v", f, err)
 	}
