@@ -109,3 +109,45 @@ func (w *world) misses(v *index.View) (n int) {
 	}
 	return n
 }
+
+// TestTableRotsAfterCrash: a run ended while the table was open, and then a
+// block in the middle of a file rots, which Badger would meet when it compacts.
+func TestTableRotsAfterCrash(t *testing.T) {
+	w := newWorld(t)
+	w.grow(2, 5000)
+	v, _ := w.view()
+	w.close(v)
+	if err := os.WriteFile(filepath.Join(w.dir, "table-0.lock"), []byte{1}, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(w.dir, "table-0", "*.sst"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%q, %v", files, err)
+	}
+	for _, name := range files {
+		if err := spoilers["flipped"](name, 0, rand.New(rand.NewPCG(1, 2))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v, added := w.view()
+	if added != 2 {
+		t.Errorf("%d segments added: the damage was not found", added)
+	}
+	w.check(v)
+	w.close(v)
+}
+
+// TestMergeCutOff: the process ended between a segment's entries and its mark.
+func TestMergeCutOff(t *testing.T) {
+	w := newWorld(t)
+	id := w.id()
+	w.segs["a"], w.segs["b"] = w.make(t, 200, false, id), w.make(t, 200, false, id)
+	v := index.NewView(w.open, 1)
+	w.add(v, "a")
+	index.CutOffMerge(v, "b", decode(t, w.segs["b"].data))
+	w.close(v)
+	delete(w.segs, "b") // a prune took it away
+	v, _ = w.view()
+	w.check(v)
+	w.close(v)
+}

@@ -100,7 +100,9 @@ func (a *app) command() *cli.App {
 		Flags:                     globalFlags(),
 		Commands:                  a.verbs(),
 		Before:                    a.readGlobals,
+		Action:                    noVerb,
 		HideVersion:               true,
+		HideHelpCommand:           true, // arrange knows it
 		EnableBashCompletion:      true,
 		DisableSliceFlagSeparator: true,
 		Writer:                    a.stdout,
@@ -133,6 +135,10 @@ func finishVerbs(verbs []*cli.Command) {
 		}
 		finishVerbs(v.Subcommands)
 	}
+}
+
+func noVerb(*cli.Context) error {
+	return usageError("say what to do: 'coffer --help' lists the commands")
 }
 
 func needSubcommand(c *cli.Context) error {

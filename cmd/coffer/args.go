@@ -27,6 +27,7 @@ type arranger struct {
 	globals []string
 	locals  []string
 	args    []string
+	asked   bool      // for help, with the word in place of the flag
 	uses    []flagUse // in the order given
 }
 
@@ -67,6 +68,9 @@ func (a *arranger) result() []string {
 		out = append(out, c.Name)
 	}
 	out = append(out, a.locals...)
+	if a.asked {
+		out = append(out, "--help")
+	}
 	if len(a.args) > 0 {
 		out = append(append(out, "--"), a.args...)
 	}
@@ -77,6 +81,10 @@ func (a *arranger) result() []string {
 func (a *arranger) word(w string) error {
 	if len(a.path) > 0 && len(a.subverbs()) == 0 {
 		a.args = append(a.args, w)
+		return nil
+	}
+	if w == "help" && !a.asked {
+		a.asked = true
 		return nil
 	}
 	for _, c := range a.subverbs() {
@@ -98,7 +106,7 @@ func (a *arranger) subverbs() []*cli.Command {
 
 func (a *arranger) unknownVerb(w string) error {
 	meant := strings.TrimSpace(cli.SuggestCommand(a.subverbs(), w))
-	if meant == "" {
+	if !strings.Contains(meant, `"`+w[:min(1, len(w))]) { // cli finds something for any word
 		meant = "Run " + a.help() + " for a list."
 	}
 	return usageError("there is no command %q. %s", w, meant)

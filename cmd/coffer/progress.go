@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,8 +29,9 @@ type progress struct {
 	total   atomic.Int64 // bytes; 0 where nobody knows
 	started time.Time
 
-	bars *mpb.Progress // nil: lines
-	bar  *mpb.Bar
+	bars  *mpb.Progress // nil: lines
+	bar   *mpb.Bar
+	moved time.Time // when the bar was moved last
 	end  chan struct{}
 	over sync.WaitGroup
 }
@@ -39,7 +41,8 @@ func (a *app) startProgress(unit string, total int64) *progress {
 	if a.quiet || a.json || a.noProgress {
 		return nil
 	}
-	p := &progress{app: a, unit: unit, started: a.now(), end: make(chan struct{})}
+	now := a.now()
+	p := &progress{app: a, unit: unit, started: now, moved: now, end: make(chan struct{})}
 	p.total.Store(total)
 	if a.terminal.err {
 		p.makeBar(total > 0)
@@ -56,7 +59,7 @@ func (a *app) startProgress(unit string, total int64) *progress {
 // makeBar makes a bar, or just numbers where the total is not known.
 func (p *progress) makeBar(known bool) {
 	p.bars = mpb.New(mpb.WithOutput(p.app.stderr), mpb.WithAutoRefresh(), mpb.WithRefreshRate(barInterval))
-	items := decor.Any(func(decor.Statistics) string { return count(p.items.Load(), p.unit, p.unit) })
+	items := decor.Any(func(decor.Statistics) string { return p.itemCount() })
 	speed := decor.EwmaSpeed(decor.SizeB1024(0), "% .1f", 30)
 	if !known {
 		p.bar = p.bars.New(0, mpb.NopStyle(), mpb.PrependDecorators(items,
@@ -69,9 +72,10 @@ func (p *progress) makeBar(known bool) {
 }
 
 func (p *progress) moveBar() {
-	now := p.bytes.Load()
-	p.bar.SetTotal(max(p.total.Load(), now), false) // the total may be a guess
-	p.bar.EwmaSetCurrent(now, barInterval)
+	done, now := p.bytes.Load(), p.app.now()
+	p.bar.SetTotal(max(p.total.Load(), done), false) // the total may be a guess
+	p.bar.EwmaSetCurrent(done, now.Sub(p.moved))
+	p.moved = now
 }
 
 // every calls fn at intervals until stop.
@@ -90,10 +94,14 @@ func (p *progress) every(interval time.Duration, fn func()) {
 	})
 }
 
+func (p *progress) itemCount() string {
+	return count(p.items.Load(), strings.TrimSuffix(p.unit, "s"), p.unit)
+}
+
 // line says in text what the bar shows.
 func (p *progress) line() string {
 	done, total := p.bytes.Load(), p.total.Load()
-	text := fmt.Sprintf("%s, %s", count(p.items.Load(), p.unit, p.unit), size(done))
+	text := fmt.Sprintf("%s, %s", p.itemCount(), size(done))
 	if total > done {
 		text += " of " + size(total)
 	}
