@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/dgraph-io/badger/v4"
 	badgeropt "github.com/dgraph-io/badger/v4/options"
@@ -31,6 +32,8 @@ type Table struct {
 	lock slotLock
 	key  [32]byte
 	next uint32 // next pack number
+
+	packs sync.Map // number to Pack: those that were asked for, some 50 bytes for 32 MiB of data each
 }
 
 // tableSlots is how many processes on one machine can have a table of their
@@ -167,6 +170,7 @@ func (t *Table) merged() (map[string]span, error) {
 // reset forgets everything.
 func (t *Table) reset() error {
 	t.next = 0
+	t.packs.Clear()
 	return guard(t.db.DropAll)
 }
 
@@ -271,6 +275,17 @@ func (t *Table) lookup(h *blake3.Hasher, id chunk.ID) (n uint32, p Place, ok boo
 
 // pack returns the pack with a number.
 func (t *Table) pack(n uint32) (Pack, error) {
+	if p, ok := t.packs.Load(n); ok {
+		return p.(Pack), nil
+	}
+	p, err := t.readPack(n)
+	if err == nil {
+		t.packs.Store(n, p)
+	}
+	return p, err
+}
+
+func (t *Table) readPack(n uint32) (Pack, error) {
 	var p Pack
 	err := t.view(func(tx *badger.Txn) error {
 		item, err := tx.Get(packKey(n))

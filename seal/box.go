@@ -174,7 +174,8 @@ func (b *Box) encode(enc *zstd.Encoder, dst, plain []byte) []byte {
 
 // compressible is a cheap test on samples, so that media and encrypted files
 // are not put through the compressor. Below 16 KiB compressing costs less than
-// being wrong.
+// being wrong. 4 KiB of random bytes or of a gzip file are estimated at 0 to
+// 0.065, text and programs at 0.3 and more.
 func compressible(plain []byte) bool {
 	const sample, samples = 4 << 10, 4
 	if len(plain) <= sample*samples {
@@ -182,7 +183,7 @@ func compressible(plain []byte) bool {
 	}
 	step := (len(plain) - sample) / (samples - 1)
 	for i := range samples {
-		if compress.Estimate(plain[i*step:i*step+sample]) > 0.02 {
+		if compress.Estimate(plain[i*step:i*step+sample]) > 0.1 {
 			return true
 		}
 	}

@@ -173,7 +173,7 @@ func (c *checker) pick(context.Context, *view) error {
 }
 
 // records opens the small records that are only read on occasion.
-func (c *checker) records(ctx context.Context, _ *view) error {
+func (c *checker) records(ctx context.Context, v *view) error {
 	keys, err := c.s.Keys(ctx)
 	if err != nil {
 		return err
@@ -183,17 +183,35 @@ func (c *checker) records(ctx context.Context, _ *view) error {
 			c.damage(&DamageError{Pack: keyPrefix + k.ID, Err: k.Err})
 		}
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	group, running := errgroup.WithContext(ctx)
 	group.SetLimit(recordReaders)
 	for _, prefix := range []string{generationPrefix, "sessions/"} {
-		for info, err := range c.s.bucket.List(ctx, prefix, "") {
+		for info, err := range c.s.bucket.List(running, prefix, "") {
 			if err != nil {
 				return errors.Join(fmt.Errorf("list %s: %w", prefix, err), group.Wait())
 			}
-			group.Go(func() error { return c.record(ctx, info.Name) })
+			group.Go(func() error { return c.record(running, info.Name) })
 		}
 	}
-	return group.Wait()
+	return errors.Join(group.Wait(), c.generations(ctx, v))
+}
+
+// generations sees that no record of a generation is gone: none is ever deleted.
+func (c *checker) generations(ctx context.Context, v *view) error {
+	for g := range v.generation + 1 {
+		names := []string{generationName(g)}
+		if g == 0 || g < v.generation { // the newest may be open
+			names = append(names, generationName(g)+doneSuffix)
+		}
+		for _, name := range names {
+			if _, err := c.s.getRecord(ctx, name, maxRecord); isMissing(err) {
+				c.damage(&DamageError{Pack: name, Err: errors.New("it is missing")})
+			} else if err != nil && ctx.Err() != nil {
+				return ctx.Err()
+			}
+		}
+	}
+	return nil
 }
 
 func (c *checker) record(ctx context.Context, name string) error {

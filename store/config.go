@@ -205,7 +205,7 @@ func (s *Store) putConfig(ctx context.Context) error {
 		return nil
 	}
 	if got, getErr := readAll(context.WithoutCancel(ctx), s.bucket, configName, maxRecord); getErr == nil && bytes.Equal(got, raw) {
-		return nil // only the reply was lost
+		return bucket.Settle(ctx, s.bucket, configName) // only the reply was lost
 	}
 	return fmt.Errorf("write config: %w", err)
 }

@@ -323,7 +323,8 @@ func (w *Session) end() error {
 }
 
 // decide writes the session's fate. If there is one already and it says the
-// same, an earlier try of ours had won and only its reply was lost.
+// same, an earlier try of ours had won and only its reply was lost; it still has
+// to be made durable, for what failed may have been just that.
 func (w *Session) decide(ctx context.Context, f fate) error {
 	name := fateName(w.generation, w.id)
 	err := w.s.putCBOR(ctx, name, f)
@@ -338,6 +339,9 @@ func (w *Session) decide(ctx context.Context, f fate) error {
 		return ErrFenced
 	case !bytes.Equal(got.Payload, f.Payload):
 		return fmt.Errorf("write the session's outcome: another one stands there: %w", err)
+	}
+	if settleErr := bucket.Settle(ctx, w.s.bucket, name); settleErr != nil {
+		return fmt.Errorf("write the session's outcome: %w", errors.Join(err, settleErr))
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,7 +30,7 @@ func backupFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "one-file-system", Aliases: []string{"x"}, Usage: "do not go into other file systems"},
 		&cli.StringSliceFlag{Name: "tag", Usage: "give the snapshot a `TAG` (repeat or separate by commas)"},
 		&cli.StringFlag{Name: "host", EnvVars: []string{"COFFER_HOST"}, Usage: "the `HOST` that the snapshot is of (default: this one's name)"},
-		&cli.StringFlag{Name: "name", Value: "default", Usage: "the `NAME` that snapshots of one kind share (default: default)"},
+		&cli.StringFlag{Name: "name", Usage: "the `NAME` that snapshots of one kind share (default: default)"},
 		&cli.StringFlag{Name: "time", Usage: "date the snapshot `TIME`, such as 2026-11-20T10:00:00Z"},
 		&cli.BoolFlag{Name: "skip-if-unchanged", Usage: "make no snapshot if nothing has changed"},
 		&cli.IntFlag{Name: "read-concurrency", Usage: "read `N` files at once (default: one for each processor)"},
@@ -38,19 +39,19 @@ func backupFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "force", Usage: "read everything, changed or not"},
 		&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "read everything that is needed, but save nothing"},
 		&cli.BoolFlag{Name: "follow-root", Usage: "if a path given is a symbolic link, save what it points to"},
-		&cli.DurationFlag{Name: "checkpoint", Value: 45 * time.Minute, Usage: "save what was read every `DURATION` in an incomplete snapshot (default: 45m)"},
+		&cli.DurationFlag{Name: "checkpoint", Usage: "save what was read every `DURATION` in an incomplete snapshot (default: 45m)"},
 	}, excludeFlags()...)
 }
 
 // backupOptions turns flags and arguments into what capture wants.
 func (a *app) backupOptions(c *cli.Context) (capture.Options, error) {
 	opt := capture.Options{
-		Host: c.String("host"), Name: c.String("name"), Tags: splitCommas(c.StringSlice("tag")),
+		Host: c.String("host"), Name: cmp.Or(c.String("name"), "default"), Tags: splitCommas(c.StringSlice("tag")),
 		Source:          source.Options{OneFileSystem: c.Bool("one-file-system")},
 		SkipIfUnchanged: c.Bool("skip-if-unchanged"), Force: c.Bool("force"),
 		IgnoreInode: c.Bool("ignore-inode"), IgnoreCTime: c.Bool("ignore-ctime"), DryRun: c.Bool("dry-run"),
 		Readers: c.Int("read-concurrency"), Checkpoint: c.Duration("checkpoint"),
-		Now: a.now, Program: "coffer " + version(), User: a.userName(),
+		Now: a.now, Program: "coffer " + programVersion(), User: a.userName(),
 	}
 	var err error
 	if opt.Host == "" {
@@ -68,14 +69,12 @@ func (a *app) backupOptions(c *cli.Context) (capture.Options, error) {
 	return opt, nil
 }
 
-func checkNumbers(_ *cli.Context, opt *capture.Options) error {
+func checkNumbers(c *cli.Context, opt *capture.Options) error {
 	switch {
 	case opt.Readers < 0:
 		return usageError("--read-concurrency is %d: it must be 1 or more", opt.Readers)
-	case opt.Checkpoint <= 0:
+	case opt.Checkpoint < 0 || opt.Checkpoint == 0 && c.IsSet("checkpoint"):
 		return usageError("--checkpoint is %s: it must be more than nothing", opt.Checkpoint)
-	case opt.Name == "":
-		return usageError("--name is empty: give a name, or leave the flag out")
 	}
 	return nil
 }

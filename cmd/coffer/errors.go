@@ -89,6 +89,7 @@ func (a *app) knownErrors() []knownError {
 		{restore.ErrBusy, exitFailed,
 			"another restore is writing to the target: wait for it, or choose another --target"},
 		{syscall.ENOSPC, exitFailed, a.noSpace()},
+		{syscall.EROFS, exitFailed, "the disk is mounted for reading only: mount it for writing, or choose another place"},
 	}
 }
 
@@ -113,7 +114,7 @@ func plainText(err error) string {
 	for _, e := range systemErrors(err) {
 		text = strings.ReplaceAll(text, e.Error(), sayPathError(e))
 	}
-	return text
+	return strings.ReplaceAll(text, "\n", "; ") // errors.Join puts each on a line
 }
 
 // systemErrors finds all path errors in the tree of errors.

@@ -32,8 +32,8 @@ type progress struct {
 	bars  *mpb.Progress // nil: lines
 	bar   *mpb.Bar
 	moved time.Time // when the bar was moved last
-	end  chan struct{}
-	over sync.WaitGroup
+	end   chan struct{}
+	over  sync.WaitGroup
 }
 
 // startProgress begins to show progress, if the user wants to see any.

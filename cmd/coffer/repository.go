@@ -47,6 +47,8 @@ func (a *app) openBucket() (bucket.Bucket, error) {
 
 func (a *app) openError(err error) error {
 	switch {
+	case isFile(a.repo):
+		return failure("the repository %s is a file where a directory is needed: check --repo%w", a.repoName(), silent{err})
 	case errors.Is(err, fs.ErrNotExist):
 		return failure("the repository's directory %s does not exist: mount its disk, check --repo, or make a repository with 'coffer init'%w",
 			a.repoName(), silent{err})
@@ -54,6 +56,11 @@ func (a *app) openError(err error) error {
 		return failure("the repository's directory %s cannot be read: permission denied, run coffer as its owner%w", a.repoName(), silent{err})
 	}
 	return err
+}
+
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && !info.IsDir()
 }
 
 // silent keeps an error in the chain without its text.

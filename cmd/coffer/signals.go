@@ -26,7 +26,10 @@ func (i interrupted) code() int { return 128 + int(i.sig) }
 func onSignals(parent context.Context, exit func(int)) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	c := make(chan os.Signal, 2)
-	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		signal.Notify(c, syscall.SIGHUP)
+	}
 	go func() {
 		for s := range c {
 			why := interrupted{s.(syscall.Signal)}

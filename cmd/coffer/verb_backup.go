@@ -134,7 +134,7 @@ func (a *app) showWarnings(s snapshot.Snapshot) {
 	for _, w := range s.Warnings {
 		text := w.Text
 		if w.Item {
-			text = "not saved as it was: " + text
+			text = "not saved, or not as it is: " + text
 		}
 		a.warn(w.Path, text)
 	}
@@ -156,8 +156,8 @@ func backupVerdict(s snapshot.Snapshot) error {
 			len(failed), count(len(s.Sources), "source", "sources"), strings.Join(failed, "; "))
 	}
 	if s.Errors > 0 {
-		return itemProblems("%s could not be saved as they were; everything else is in the snapshot: see the warnings",
-			count(s.Errors, "item", "items"))
+		return itemProblems("%s not saved, or not as it is; everything else is in the snapshot: see the warnings",
+			count(s.Errors, "item was", "items were"))
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -27,7 +28,7 @@ Examples:
   coffer find --larger-than 1G --type file -l
   coffer find '*.log' --snapshot 2026-11-20:/var --newer 2026-11-19`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "snapshot", Aliases: []string{"s"}, Value: "latest", Usage: "look in `SNAP[:/PATH]` (default: latest)"},
+			&cli.StringFlag{Name: "snapshot", Aliases: []string{"s"}, Usage: "look in `SNAP[:/PATH]` (default: latest)"},
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "look in all snapshots"},
 			&cli.StringSliceFlag{Name: "type", Usage: "only items of this `TYPE`: file, dir, symlink, block, char, fifo, socket (repeatable)"},
 			&cli.StringFlag{Name: "larger-than", Usage: "only files of `SIZE` and more"},
@@ -72,7 +73,7 @@ func findPlaces(ctx context.Context, c *cli.Context, st *store.Store) ([]place, 
 		return nil, err
 	}
 	if !c.Bool("all") {
-		p, err := choose(all, c.String("snapshot"), filterOf(c))
+		p, err := choose(all, cmp.Or(c.String("snapshot"), "latest"), filterOf(c))
 		return []place{p}, err
 	}
 	if c.IsSet("snapshot") {

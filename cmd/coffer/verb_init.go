@@ -100,13 +100,13 @@ func (a *app) makeRepository(ctx context.Context, dir string, env store.Env, opt
 
 func (a *app) createError(err error) error {
 	switch {
+	case isFile(a.repo):
+		return refusal("%s is not a directory; nothing was changed: choose another --repo%w", a.repoName(), silent{err})
 	case errors.Is(err, syscall.ENOTEMPTY):
 		return refusal("the directory %s has something else in it; nothing was changed: choose a new or empty directory%w",
 			a.repoName(), silent{err})
 	case errors.Is(err, fs.ErrNotExist):
 		return failure("the directory above %s does not exist: make it, or mount its disk%w", a.repoName(), silent{err})
-	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrExist):
-		return refusal("%s is not a directory; nothing was changed: choose another --repo%w", a.repoName(), silent{err})
 	case errors.Is(err, fs.ErrPermission):
 		return failure("there is no permission to make the directory %s: choose another --repo, or run coffer as its owner%w",
 			a.repoName(), silent{err})

@@ -18,20 +18,35 @@ func (a *app) manVerb() *cli.Command {
 
 Examples:
   coffer man /usr/local/share/man/man1`,
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 1, 1, "one directory"); err != nil {
-				return err
-			}
-			page, err := c.App.ToManWithSection(1)
-			if err != nil {
-				return err
-			}
-			name := filepath.Join(c.Args().First(), "coffer.1")
-			if err := os.WriteFile(name, []byte(page), 0o644); err != nil {
-				return failure("the man page cannot be written: %s", plainText(err))
-			}
-			a.say("Wrote %s.", printable(name))
-			return nil
-		},
+		Action: a.runMan,
+	}
+}
+
+func (a *app) runMan(c *cli.Context) error {
+	if err := wantArgs(c, 1, 1, "one directory"); err != nil {
+		return err
+	}
+	describe(c.App.Commands)
+	page, err := c.App.ToManWithSection(1)
+	if err != nil {
+		return err
+	}
+	dir := c.Args().First()
+	name := filepath.Join(dir, "coffer.1")
+	if err = os.MkdirAll(dir, 0o755); err == nil {
+		err = os.WriteFile(name, []byte(page), 0o644)
+	}
+	if err != nil {
+		return failure("the man page cannot be written: %s", plainText(err))
+	}
+	a.say("Wrote %s.", printable(name))
+	return nil
+}
+
+// describe puts descriptions where ToMan finds them: it leaves them out.
+func describe(verbs []*cli.Command) {
+	for _, v := range verbs {
+		v.UsageText += "\n\n" + v.Description
+		describe(v.Subcommands)
 	}
 }

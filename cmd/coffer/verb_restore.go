@@ -110,15 +110,20 @@ func (a *app) chooser(word string) (func(path string, dir bool) bool, error) {
 }
 
 func (a *app) restoreWithProgress(ctx context.Context, st *store.Store, p place, target string, opt restore.Options) (restore.Report, error) {
-	shown := a.startProgress("items", 0)
-	defer shown.stop()
-	opt.Event = func(e restore.Event) {
-		shown.set(int64(e.Items), e.Bytes, e.TotalBytes)
-		if (a.verbose || opt.DryRun) && e.Path != "" && e.Action != restore.Keep && e.Action != restore.Trouble {
-			a.say("%-8s %s", e.Action, printable(e.Path))
-		}
+	if a.verbose || opt.DryRun {
+		opt.Event = a.tellItem
+	} else if shown := a.startProgress("items", 0); shown != nil {
+		defer shown.stop()
+		opt.Event = func(e restore.Event) { shown.set(int64(e.Items), e.Bytes, e.TotalBytes) }
 	}
 	return restore.Run(ctx, st, p.Root, p.path, target, opt)
+}
+
+// tellItem names an item that something was done to, or would be.
+func (a *app) tellItem(e restore.Event) {
+	if e.Path != "" && e.Action != restore.Keep && e.Action != restore.Trouble {
+		a.say("%-8s %s", e.Action, a.name(e.Path))
+	}
 }
 
 func (a *app) restoreError(target string, err error) error {

@@ -82,7 +82,7 @@ func parsePart(text string) (part, error) {
 	bad := usageError("--read-data-subset %q is no part: write it like 5%%, 1/30 or 10G", text)
 	if number, ok := strings.CutSuffix(text, "%"); ok {
 		p, err := strconv.ParseFloat(number, 64)
-		if err != nil || p <= 0 || p > 100 {
+		if err != nil || !(p > 0 && p <= 100) {
 			return part{}, bad
 		}
 		return part{percent: p}, nil
@@ -90,7 +90,7 @@ func parsePart(text string) (part, error) {
 	if n, m, ok := strings.Cut(text, "/"); ok {
 		x, err1 := strconv.ParseFloat(n, 64)
 		y, err2 := strconv.ParseFloat(m, 64)
-		if err1 != nil || err2 != nil || x <= 0 || y < x {
+		if err1 != nil || err2 != nil || !(x > 0 && x <= y) {
 			return part{}, bad
 		}
 		return part{percent: 100 * x / y}, nil
@@ -177,6 +177,9 @@ func (a *app) showVerify(rep verify.Report, opt verify.Options) error {
 	}
 	if rep.DamagedTotal == 0 {
 		return nil
+	}
+	if len(rep.BadSnapshots) == 0 {
+		return failure("the repository is damaged, but no snapshot needs what is: keep it as it is, and look after its disk")
 	}
 	return failure("the repository is damaged: %s of %s cannot be restored whole: keep the repository as it is, and back up again what still exists",
 		count(len(rep.BadSnapshots), "snapshot", "snapshots"), number(rep.Snapshots))

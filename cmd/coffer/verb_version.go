@@ -7,13 +7,13 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// released is set by the linker for releases: -X main.released=1.2.3.
-var released string
+// version is set by the linker: -X main.version=1.2.3.
+var version string
 
-// version is what this program calls itself.
-func version() string {
-	if released != "" {
-		return released
+// programVersion is what this program calls itself.
+func programVersion() string {
+	if version != "" {
+		return version
 	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -54,9 +54,9 @@ Examples:
 					Go       string `json:"go"`
 					Platform string `json:"platform"`
 					Format   int    `json:"repository_format"`
-				}{version(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, repositoryFormat})
+				}{programVersion(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, repositoryFormat})
 			}
-			a.say("coffer %s (repository format %d, %s, %s/%s)", version(), repositoryFormat, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			a.say("coffer %s (repository format %d, %s, %s/%s)", programVersion(), repositoryFormat, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return nil
 		},
 	}

@@ -12,7 +12,7 @@ import (
 // first batch is small, to have something to write soon.
 const (
 	maxPlaces   = 1 << 16
-	maxFiles    = 1 << 14
+	maxFiles    = 1 << 13
 	firstPlaces = 1 << 10
 )
 

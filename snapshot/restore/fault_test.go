@@ -90,11 +90,11 @@ func (s *interrupter) Each(ctx context.Context, k chunk.Kind, ids []chunk.ID, fn
 }
 
 func TestResumesAfterInterruption(t *testing.T) {
-	src, work := buildTorture(t, t.TempDir())
+	src, work := buildTorture(t, tmpfs(t, "size=1g"))
 	var mem snapshottest.Mem
 	root := take(t, &mem, src)
 	r := rand.New(rand.NewPCG(3, 4))
-	for round := range 4 {
+	for round := range 3 {
 		target := fmt.Sprintf("%s/%d", work, round)
 		runs := 0
 		for more := true; more; runs++ {
@@ -193,26 +193,38 @@ func TestNoInodesLeft(t *testing.T) {
 	}
 }
 
-func TestReadOnlyInTheMiddle(t *testing.T) {
-	src := t.TempDir()
-	for i := range 300 {
-		put(t, src, fmt.Sprintf("f%d x%d", i, i))
-	}
+// What is not on disk is not done: the marker stays, and running again finishes.
+func TestNothingIsDoneBeforeItIsOnDisk(t *testing.T) {
+	src, target := t.TempDir(), t.TempDir()
+	put(t, src, "a/b 1")
 	var mem snapshottest.Mem
 	root := take(t, &mem, src)
-	disk := tmpfs(t, "size=20m")
-	var n int
-	_, err := Run(context.Background(), &mem, root, "/src", disk+"/target", Options{Event: func(Event) {
-		if n++; n == 100 {
-			// Refused as long as files are open for writing, so it comes a bit later.
-			go func() {
-				for unix.Mount("none", disk, "tmpfs", unix.MS_REMOUNT|unix.MS_RDONLY, "") == unix.EBUSY {
-				}
-			}()
-		}
-	}})
-	if err != nil && !errors.Is(err, unix.EROFS) {
-		t.Errorf("error %v, want EROFS", err)
+	g := goal{root: root, at: "/src", e: resolve(t, &mem, root, "/src"), target: target}
+	r := newRun(storedTree{&mem}, g, Options{})
+	r.syncfs = func(int) error { return unix.EIO }
+	if err := r.all(context.Background()); !errors.Is(err, unix.EIO) {
+		t.Errorf("error %v, want EIO", err)
 	}
-	t.Log(err)
+	if _, err := os.Lstat(target + "/" + markerName); err != nil {
+		t.Error("the marker is gone")
+	}
+	if rep := restoreTo(t, &mem, root, "/src", target, Options{}); !rep.Resumed || rep.Kept == 0 {
+		t.Errorf("it did not go on: %+v", rep)
+	}
+	exactIfRoot(t, src, target)
+}
+
+func TestWhatEndsARun(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{nil, false}, {unix.EROFS, true}, {unix.EDQUOT, true}, {unix.EIO, true}, {unix.EACCES, false},
+		{fmt.Errorf("x: %w", context.Canceled), true}, {fromSource(unix.EIO), false},
+		{fromSource(context.Canceled), true}, {fmt.Errorf("x: %w", fromSource(unix.ENOSPC)), false},
+	} {
+		if fatal(c.err) != c.want {
+			t.Errorf("fatal(%v) is not %v", c.err, c.want)
+		}
+	}
 }

@@ -209,3 +209,19 @@ func TestMovedDirectoryIsNoticed(t *testing.T) {
 	}
 	sameTree(t, treeOf(t, filepath.Join(base, "gone")), map[string]string{})
 }
+
+func TestNothingIsOpenedThroughSymlinks(t *testing.T) {
+	base := t.TempDir()
+	put(t, base, "dir/file x")
+	symlink(t, "dir", base+"/todir")
+	symlink(t, "dir/file", base+"/tofile")
+	fd, err := openPath(base)
+	must(t, err)
+	defer func() { _ = unix.Close(fd) }()
+	for name, flags := range map[string]int{"todir": openDir, "tofile": unix.O_WRONLY} {
+		if got, err := openat(fd, name, flags, 0); err == nil {
+			_ = unix.Close(got)
+			t.Errorf("%s was followed", name)
+		}
+	}
+}

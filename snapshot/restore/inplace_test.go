@@ -157,7 +157,7 @@ func TestInPlaceMendsHardLinks(t *testing.T) {
 
 // Whatever is wrong with a torture tree, restoring in place makes it exact.
 func TestInPlaceMendsTortureTree(t *testing.T) {
-	src, work := buildTorture(t, t.TempDir())
+	src, work := buildTorture(t, tmpfs(t, "size=1g"))
 	var mem snapshottest.Mem
 	root := take(t, &mem, src)
 	target := work + "/target"

@@ -206,6 +206,30 @@ func noLeftovers(t *testing.T, dir string) {
 	}
 }
 
+// What the target gives to all that is made in it, the copy must not have.
+func TestTargetThatPassesThingsOn(t *testing.T) {
+	src, work := buildTorture(t, tmpfs(t, "size=1g"))
+	var mem snapshottest.Mem
+	root := take(t, &mem, src)
+	for name, inherit := range map[string]func(string) error{
+		"group": func(dir string) error { return errors.Join(os.Chown(dir, 0, 4321), unix.Chmod(dir, 0o2755)) },
+		"ACL": func(dir string) error {
+			acl := make([]byte, 4096)
+			n, err := unix.Getxattr(src+"/acls/dir", "system.posix_acl_default", acl)
+			return errors.Join(err, unix.Setxattr(dir, "system.posix_acl_default", acl[:max(n, 0)], 0))
+		},
+		"flags": func(dir string) error { return torture.SetFlags(dir, flagNoDump|flagNoAtime) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			target := work + "/" + name
+			must(t, os.Mkdir(target, 0o755))
+			must(t, inherit(target))
+			restoreTo(t, &mem, root, "/", target, Options{Verify: true})
+			exact(t, src, target+"/src")
+		})
+	}
+}
+
 func TestSingleFile(t *testing.T) {
 	src, target := t.TempDir(), filepath.Join(t.TempDir(), "new")
 	put(t, src, "a/b/file content\na/b/other x")

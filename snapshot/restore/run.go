@@ -27,6 +27,7 @@ type run struct {
 	fds  *fdCache
 	own  *owners
 
+	syncfs  func(fd int) error
 	target  *target
 	inPlace bool // what is there may stay
 	norepl  bool // nothing that is there may be replaced
@@ -46,6 +47,7 @@ func newRun(t tree, g goal, opt Options) *run {
 	return &run{
 		tree: t, goal: g, opt: opt,
 		rep: newReporter(g, opt), fds: newFDCache(), own: newOwners(opt),
+		syncfs:  unix.Syncfs,
 		seed:    maphash.MakeSeed(),
 		groups:  make(map[snapshot.LinkGroup]*group),
 		claimed: make(map[inodeID]snapshot.LinkGroup),
@@ -98,7 +100,7 @@ func (r *run) conclude(ctx context.Context, top *dir) error {
 	if r.opt.DryRun {
 		return r.leave(top)
 	}
-	if err := r.target.sync(); err != nil {
+	if err := r.sync(); err != nil {
 		return err
 	}
 	if err := r.target.unmark(); err != nil {
@@ -110,7 +112,16 @@ func (r *run) conclude(ctx context.Context, top *dir) error {
 	if err := r.leave(top); err != nil {
 		return err
 	}
-	return r.target.sync()
+	return r.sync()
+}
+
+// sync writes the whole file system to disk: one call is far cheaper than one for
+// each file.
+func (r *run) sync() error {
+	if err := r.syncfs(r.target.fd); err != nil {
+		return fmt.Errorf("write to disk: %w", err)
+	}
+	return nil
 }
 
 // late restores an entry that has the marker's name, now that it is free.

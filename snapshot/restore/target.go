@@ -258,15 +258,6 @@ func (t *target) unmark() error {
 	return nil
 }
 
-// sync writes the whole file system to disk: one call is far cheaper than one
-// for each file.
-func (t *target) sync() error {
-	if err := unix.Syncfs(t.fd); err != nil {
-		return fmt.Errorf("write to disk: %w", err)
-	}
-	return nil
-}
-
 func (t *target) close() {
 	for _, fd := range []int{t.marker, t.fd} {
 		if fd >= 0 {

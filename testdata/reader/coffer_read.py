@@ -1,0 +1,767 @@
+#!/usr/bin/python3
+"""A small reader of coffer repositories, written from docs/format.md alone.
+
+It proves that the document is enough, and it is a second opinion for the day on which the program
+itself cannot be had. It only reads. The numbers in the comments are sections of the document.
+Debian 12: apt-get install python3-cryptography python3-zstandard python3-argon2
+
+    coffer_read.py --repo DIR (--key-file F | --password P | --recovery-key K | --open) COMMAND
+    list                                snapshots
+    ls [--recursive] [--full] SNAP [PATH]   a directory of a snapshot
+    cat SNAP PATH                       the bytes of a file
+    check                               everything: all packs, blocks, chunks, trees and files
+
+SNAP is an ID or its first digits. In names every byte but visible ASCII stands as \\xNN.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import bisect
+import hashlib
+import hmac
+import os
+import struct
+import sys
+from array import array
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Iterator, Optional
+
+try:
+    import argon2.low_level
+    import zstandard
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+except ImportError as err:
+    sys.exit(f"coffer_read: {err}; install python3-cryptography, python3-zstandard and python3-argon2")
+
+
+class Damage(Exception):
+    """Bytes that are not as the document says. The text names the object."""
+
+
+def must(ok: object, what: str) -> None:
+    if not ok:
+        raise Damage(what)
+
+
+# ---------------------------------------------------------------- BLAKE3 (1)
+# All chunks of 1024 bytes of an input are hashed at once: every number below holds one 32-bit word of
+# each of them, in lanes of 64 bits. Python's long numbers then do the work of a vector unit.
+
+_IV = (0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19)
+_ORDER = (2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8)
+_G = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15),
+      (0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14))
+_START, _END, _PARENT, _ROOT, _KEYED, _CONTEXT, _MATERIAL = 1, 2, 4, 8, 16, 32, 64
+
+
+def _lanes(words: array) -> int:
+    return int.from_bytes(array("Q", words).tobytes(), "little")
+
+
+def _unlanes(number: int, n: int) -> array:
+    return array("Q", number.to_bytes(8 * n, "little"))
+
+
+def _compress(cv: list[int], m: list[int], n: int, counter: int, length: int, flags: int) -> list[int]:
+    """The compression function, in n lanes. counter has the lanes' numbers, the rest is the same in all."""
+    one = int.from_bytes(b"\1\0\0\0\0\0\0\0" * n, "little")
+    low = one * 0xFFFFFFFF
+    v = cv + [one * w for w in _IV[:4]] + [counter & low, counter >> 32 & low, one * length, one * flags]
+    for _ in range(7):
+        for i, (a, b, c, d) in enumerate(_G):
+            v[a] = v[a] + v[b] + m[2 * i] & low
+            x = v[d] ^ v[a]
+            v[d] = (x >> 16 | x << 16) & low
+            v[c] = v[c] + v[d] & low
+            x = v[b] ^ v[c]
+            v[b] = (x >> 12 | x << 20) & low
+            v[a] = v[a] + v[b] + m[2 * i + 1] & low
+            x = v[d] ^ v[a]
+            v[d] = (x >> 8 | x << 24) & low
+            v[c] = v[c] + v[d] & low
+            x = v[b] ^ v[c]
+            v[b] = (x >> 7 | x << 25) & low
+        m = [m[i] for i in _ORDER]
+    return [v[i] ^ v[i + 8] for i in range(8)] + [v[i + 8] ^ cv[i] for i in range(8)]
+
+
+def _chunks(key: tuple[int, ...], mode: int, data: bytes, n: int, first: int, root: int) -> list[int]:
+    """The outputs of n chunks of equal length, side by side."""
+    size = len(data) // n
+    counter = _lanes(array("Q", range(first, first + n)))
+    one = int.from_bytes(b"\1\0\0\0\0\0\0\0" * n, "little")
+    cv = [one * k for k in key]
+    out: list[int] = []
+    padded = data if size % 64 == 0 and size else data + bytes(-size % 64 or 64)  # only a single chunk is short
+    words = array("I", padded)
+    step = len(words) // n
+    for at in range(0, step, 16):
+        last = at + 16 == step
+        flags = mode | (_START if at == 0 else 0) | (_END | root if last else 0)
+        m = [_lanes(words[at + j::step]) for j in range(16)]
+        out = _compress(cv, m, n, counter, size - 4 * at if last else 64, flags)
+        cv = out[:8]
+    return out
+
+
+def _blake3(key: tuple[int, ...], mode: int, data: bytes, size: int = 32) -> bytes:
+    full = max(0, (len(data) - 1) // 1024)  # chunks before the last one
+    out = _chunks(key, mode, data[1024 * full:], 1, full, _ROOT if full == 0 else 0)
+    if full > 0:
+        before = _chunks(key, mode, data[:1024 * full], full, 0, 0)
+        cvs = [_unlanes(before[i], full) + array("Q", [out[i]]) for i in range(8)]
+        while len(cvs[0]) > 1:  # pair by pair; one that is left over goes up as it is
+            count = len(cvs[0])
+            n = count // 2
+            m = [_lanes(w[side:2 * n:2]) for side in (0, 1) for w in cvs]
+            one = int.from_bytes(b"\1\0\0\0\0\0\0\0" * n, "little")
+            out = _compress([one * k for k in key], m, n, 0, 64, mode | _PARENT | (_ROOT if count == 2 else 0))
+            cvs = [_unlanes(out[i], n) + w[2 * n:] for i, w in enumerate(cvs)]
+    must(size <= 64, "more output of BLAKE3 than this program makes")
+    return struct.pack("<16I", *out)[:size]
+
+
+def blake3_hash(data: bytes) -> bytes:
+    return _blake3(_IV, 0, data)
+
+
+def blake3_keyed(key: bytes, data: bytes) -> bytes:
+    return _blake3(struct.unpack("<8I", key), _KEYED, data)
+
+
+def blake3_derive(context: str, data: bytes, size: int = 32) -> bytes:
+    key = _blake3(_IV, _CONTEXT, context.encode("ascii"))
+    return _blake3(struct.unpack("<8I", key), _MATERIAL, data, size)
+
+
+# ------------------------------------------------------------ CBOR (4, 10)
+
+class Cbor:
+    """A decoder of the items that the document knows, in their shortest form.
+
+    strict is the profile of trees and manifests, which has no text; sparse is that of trees alone,
+    where no field of a map is empty."""
+
+    def __init__(self, data: bytes, strict: bool = False, sparse: bool = False):
+        self.data, self.at, self.strict, self.sparse = data, 0, strict, sparse
+
+    def whole(self) -> Any:
+        value = self.item(0)
+        must(self.at == len(self.data), "bytes follow the end of its CBOR")
+        return value
+
+    def take(self, n: int) -> bytes:
+        must(self.at + n <= len(self.data), "its CBOR is cut short")
+        self.at += n
+        return self.data[self.at - n:self.at]
+
+    def item(self, depth: int) -> Any:
+        first = self.take(1)[0]
+        major, arg = first >> 5, first & 31
+        if major == 7:
+            must(arg in (20, 21) and not self.sparse, "CBOR of an unknown simple value")
+            return arg == 21
+        if arg >= 24:
+            must(arg < 28, "CBOR of indefinite length")
+            width = 1 << arg - 24
+            arg = int.from_bytes(self.take(width), "big")
+            must(arg >= (24 if width == 1 else 1 << 4 * width), "a number in CBOR is not in its shortest form")
+        must(depth <= 8, "its CBOR is nested too deeply")
+        if major == 0:
+            return arg
+        if major == 1:
+            return -1 - arg
+        if major == 2:
+            return self.take(arg)
+        if major == 3 and not self.strict:
+            return self.take(arg).decode("utf-8")
+        if major == 4:
+            return [self.item(depth + 1) for _ in range(arg)]
+        must(major == 5, f"CBOR of major type {major}")
+        result: dict[int, Any] = {}
+        last = -1
+        for _ in range(arg):
+            key = self.item(depth + 1)
+            must(type(key) is int and key > last, "the keys of a map in CBOR do not ascend")
+            last = key
+            result[key] = self.item(depth + 1)
+            must(not self.sparse or result[key] not in (0, b"", []), f"field {key} is empty and should be left out")
+        return result
+
+
+def typed(m: dict[int, Any], key: int, kind: type, default: Any = None) -> Any:
+    """The value of a field, which must be of a kind, and there if it has no default."""
+    value = m.get(key, default)
+    must(type(value) is kind, f"field {key} is missing or not a {kind.__name__}")
+    return value
+
+
+def uvarint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        must(at < len(data) and shift < 64, "a uvarint is cut short or too long")
+        value |= (data[at] & 127) << shift
+        shift += 7
+        at += 1
+        if data[at - 1] < 128:
+            return value, at
+
+
+# ---------------------------------------------------------------- sealing (4)
+
+def unseal(key: bytes, sealed: bytes, ad: bytes) -> bytes:
+    must(len(sealed) >= 40, "too short to be sealed")
+    subkey = blake3_keyed(key, sealed[:24])
+    try:
+        return AESGCM(subkey).decrypt(bytes(12), sealed[24:], ad)
+    except InvalidTag:
+        raise Damage("authentication failed") from None
+
+
+def decode(encoded: bytes, limit: int) -> bytes:
+    must(encoded, "no codec byte")
+    codec, body = encoded[0], encoded[1:]
+    if codec == 1:
+        try:
+            must(zstandard.get_frame_parameters(body).content_size <= limit, "its zstd frame is too large")
+            frame = zstandard.ZstdDecompressor().decompressobj()
+            plain = frame.decompress(body)
+        except zstandard.ZstdError as e:
+            raise Damage(f"zstd: {e}") from None
+        must(not frame.unused_data and frame.eof, "bytes follow its zstd frame, or it is cut short")
+        must(len(plain) == zstandard.get_frame_parameters(body).content_size, "its zstd frame has another size")
+        return plain
+    must(codec == 0, f"unknown codec {codec}")
+    must(len(body) <= limit, "too many plain bytes")
+    return body
+
+
+# ------------------------------------------------------------- key slots (3)
+
+def derived(slot: dict[int, Any], kind: str, secret: bytes) -> bytes:
+    salt = typed(slot, 5, bytes)
+    if kind != "password":
+        return blake3_derive(f"coffer 2026-11-20 key slot {kind} v1", salt + secret, 64)
+    time, memory, lanes = (typed(slot, k, int) for k in (6, 7, 8))
+    must(3 <= time <= 16 and 65536 <= memory <= 1 << 20 and 1 <= lanes <= 64, "weak or absurd parameters of argon2id")
+    return argon2.low_level.hash_secret_raw(secret, salt, time, memory, lanes, 64, argon2.low_level.Type.ID, 19)
+
+
+def unwrap(name: str, data: bytes, kind: str, secret: bytes) -> Optional[bytes]:
+    """The master key, or None if the slot is for another secret."""
+    must(len(data) <= 4096, "too long for a slot")
+    slot = Cbor(data).whole()
+    must(type(slot) is dict and slot.get(1) == 1, "not a slot of version 1")
+    if typed(slot, 2, str) != kind:
+        return None
+    must(len(typed(slot, 5, bytes)) == 32 and len(typed(slot, 10, bytes)) == 72, "a slot with odd lengths")
+    both = derived(slot, kind, secret)
+    if not hmac.compare_digest(both[32:], typed(slot, 9, bytes)):
+        return None
+    numbers = " ".join(str(slot.get(k, 0)) for k in (6, 7, 8))
+    ad = f"coffer key slot v1\0{name}\0{kind}\0{numbers}".encode()
+    return unseal(both[:32], slot[10], ad)
+
+
+def recovery(text: str) -> bytes:
+    try:
+        raw = base64.b32decode("".join(c for c in text.upper() if c not in "- \t\r\n"))
+    except ValueError:
+        raw = b""
+    if len(raw) != 35 or blake3_hash(raw[:32])[:3] != raw[32:]:
+        sys.exit("coffer_read: this is not a recovery key, or it has a typing error")
+    return raw[:32]
+
+
+# ------------------------------------------------------------- repository
+
+@dataclass(frozen=True)
+class Block:
+    pack: str
+    kind: int
+    offset: int
+    sealed: int
+    plain: int
+
+
+@dataclass
+class Segment:  # (8)
+    packs: list[tuple[str, int, int]] = field(default_factory=list)  # name, kind, size
+    blocks: list[Block] = field(default_factory=list)
+    entries: list[tuple[bytes, int, int, int]] = field(default_factory=list)  # id, block, offset, length and form
+
+
+def parse_segment(b: bytes) -> Segment:
+    must(len(b) >= 24 and b[:8] == b"COFSEG1\n", "not a segment")
+    np, nb, ne, nr = struct.unpack_from("<4I", b, 8)
+    must(len(b) == 24 + 40 * np + 16 * nb + 1024 + 44 * ne + 36 * nr, "a segment whose counts do not fit its length")
+    seg, at = Segment(), 24
+    for g, sid, seq, kind, size in struct.iter_unpack("<Q16sIB3xQ", b[at:at + 40 * np]):
+        seg.packs.append((f"packs/{g:010d}/{sid.hex()}-{seq:06d}", kind, size))
+    at += 40 * np
+    for pack, offset, sealed, plain in struct.iter_unpack("<4I", b[at:at + 16 * nb]):
+        must(pack < np and offset + sealed <= seg.packs[pack][2], "a block outside its pack")
+        seg.blocks.append(Block(*seg.packs[pack][:2], offset, sealed, plain))
+    at += 16 * nb
+    fan = struct.unpack_from("<256I", b, at)
+    at += 1024
+    ids = [b[at + 32 * i:at + 32 * i + 32] for i in range(ne)]
+    must(all(x < y for x, y in zip(ids, ids[1:])), "a segment whose IDs do not ascend")
+    must(all(fan[c] == bisect.bisect_right(ids, bytes([c]) + b"\xff" * 31) for c in range(256)), "a segment with a wrong fan-out")
+    columns = [struct.unpack_from(f"<{ne}I", b, at + (32 + 4 * c) * ne) for c in range(3)]
+    seg.entries = list(zip(ids, *columns))
+    for _, block, offset, form in seg.entries:
+        must(block < nb and offset + (form >> 1) <= seg.blocks[block].plain, "an entry outside its block")
+    return seg
+
+
+class Repository:
+    def __init__(self, root: Path, kind: str, secret: bytes):
+        self.root = root
+        self.blocks: dict[Block, bytes] = {}
+        self.index: dict[bytes, tuple[Block, int, int]] = {}
+        self.segments: dict[str, Segment] = {}
+        self.manifests: dict[str, dict[int, Any]] = {}
+        self.trouble: list[str] = []
+        config = self.get("config")
+        must(config.startswith(b"coffer repository 1\n"), "config: this is no coffer repository of format 1")
+        self.unlock(kind, secret)
+        self.config = self.record("config", config[20:])
+        values = tuple(self.config.get(k) for k in (1, 4, 5, 6, 7))
+        must(values == (1, "blake3-256", "aes-256-gcm/blake3", "zstd", "rabin-53"), f"config: unknown parameters {values}")
+
+    def get(self, name: str, at: int = 0, size: int = -1) -> bytes:
+        try:
+            with open(self.root / name, "rb") as f:
+                f.seek(at)
+                data = f.read(size)
+        except OSError as e:
+            raise Damage(f"{name}: {e.strerror}") from None
+        must(size < 0 or len(data) == size, f"{name}: it is too short")
+        return data
+
+    def names(self, prefix: str) -> list[str]:
+        top = self.root / prefix
+        return sorted(str(p.relative_to(self.root)) for p in top.rglob("*") if p.is_file())
+
+    def unlock(self, kind: str, secret: bytes) -> None:
+        trouble = []
+        for name in self.names("keys"):
+            try:
+                master = unwrap(name.split("/")[-1], self.get(name), kind, secret)
+            except (Damage, UnicodeDecodeError) as e:
+                trouble.append(f"{name}: {e}")
+                continue
+            if master is not None:
+                self.block_key = blake3_derive("coffer 2026-11-20 block key v1", master)
+                self.record_key = blake3_derive("coffer 2026-11-20 record key v1", master)
+                return
+        raise Damage("; ".join(trouble) or "keys: wrong password or key")
+
+    def open_record(self, name: str, sealed: bytes, limit: int = 64 << 20) -> bytes:
+        try:
+            return decode(unseal(self.record_key, sealed, b"coffer record v1\0" + name.encode()), limit)
+        except Damage as e:
+            raise Damage(f"{name}: {e}") from None
+
+    def record(self, name: str, sealed: Optional[bytes] = None) -> dict[int, Any]:
+        plain = self.open_record(name, self.get(name) if sealed is None else sealed)
+        try:
+            m = Cbor(plain).whole()
+            must(type(m) is dict and m.get(1) == 1, "not a record of version 1")
+        except (Damage, UnicodeDecodeError) as e:
+            raise Damage(f"{name}: {e}") from None
+        return m
+
+    def load_snapshots(self) -> None:
+        """Reads the commits and what they name (9)."""
+        numbers = [int(n.split("/")[1].removesuffix(".done")) for n in self.names("generations")]
+        must(numbers, "generations: there is none, part of the repository is missing")
+        must(max(numbers) == 0, f"generations/{max(numbers):010d}: the repository was pruned by a newer program")
+        for name in self.names("fates/0000000000"):
+            fate = self.record(name)
+            if typed(fate, 2, int) != 1:
+                must(fate[2] == 2, f"{name}: unknown outcome")
+                continue
+            for ref in typed(fate, 3, list, []):
+                self.load_segment(typed(ref, 1, str))
+            self.manifests[name.split("/")[-1]] = manifest(name, typed(fate, 4, bytes, b""))
+
+    def load_segment(self, name: str) -> None:
+        plain = self.open_record(name, self.get(name), 1 << 30)
+        try:
+            seg = self.segments[name] = parse_segment(plain)
+        except Damage as e:
+            raise Damage(f"{name}: {e}") from None
+        for id_, block, offset, form in seg.entries:
+            if form & 1 == 0 or id_ not in self.index:  # a whole copy goes before a recipe (6)
+                self.index[id_] = (seg.blocks[block], offset, form)
+
+    def open_block(self, b: Block) -> bytes:
+        if b not in self.blocks:
+            plain = decode(unseal(self.block_key, self.get(b.pack, b.offset, b.sealed), b"coffer block v1"), b.plain)
+            must(len(plain) == b.plain, f"a block opens to {len(plain)} bytes and not {b.plain}")
+            if len(self.blocks) >= 8:
+                self.blocks.pop(next(iter(self.blocks)))
+            self.blocks[b] = plain
+        return self.blocks[b]
+
+    def chunk(self, kind: int, id_: bytes) -> bytes:
+        """A chunk, proved to be the one of its ID (6)."""
+        must(id_ in self.index, f"chunk {id_.hex()}: no pack holds it")
+        block, offset, form = self.index[id_]
+        must(form & 1 == 0, f"chunk {id_.hex()}: it is a recipe, use a newer program")
+        try:
+            data = self.open_block(block)[offset:offset + (form >> 1)]
+            must(chunk_id(kind, data) == id_, "its bytes have another ID")
+        except Damage as e:
+            raise Damage(f"{block.pack}: chunk {id_.hex()}: {e}") from None
+        return data
+
+    # ------------------------------------------------------------ trees (10)
+
+    def tree_chunk(self, id_: bytes, kind: int) -> tuple[int, Any]:
+        """Level and body of a tree chunk."""
+        data = self.chunk(2, id_)
+        try:
+            must(len(data) <= 256 << 10, "too long")
+            array_ = Cbor(data, strict=True, sparse=True).whole()
+            must(type(array_) is list and len(array_) == 4 and array_[:2] == [1, kind], f"not a tree chunk of version 1 and kind {kind}")
+            must(type(array_[2]) is int and 0 <= array_[2] <= 7, "a level that cannot be")
+        except Damage as e:
+            raise Damage(f"tree chunk {id_.hex()}: {e}") from None
+        return array_[2], array_[3]
+
+    def page(self, id_: bytes, level: int, low: bytes, last: Optional[bytes]) -> Iterator[dict[int, Any]]:
+        """The entries below a page, whose names lie above low and end with last."""
+        found, items = self.tree_chunk(id_, 1)
+        where = f"tree chunk {id_.hex()}"
+        must(level < 0 or found == level, f"{where}: a page of another level")
+        must(type(items) is list and 1 <= len(items) <= 1024, f"{where}: a page of no or too many items")
+        prior = low
+        for item in items:
+            if found == 0:
+                name = entry_name(where, item)
+            else:
+                must(type(item) is list and len(item) == 2 and type(item[0]) is bytes and len(item[1]) == 32, f"{where}: not a child")
+                name = item[0]
+            must(name > prior, f"{where}: names do not ascend")
+            if found == 0:
+                yield check_entry(where, item)
+            else:
+                yield from self.page(item[1], found - 1, prior, name)
+            prior = name
+        must(last is None or prior == last, f"{where}: it does not end with the name that the page above says")
+
+    def listing(self, tree: bytes) -> Iterator[dict[int, Any]]:
+        if tree != bytes(32):
+            yield from self.page(tree, -1, b"", None)
+
+    def resolve(self, root: bytes, path: bytes) -> dict[int, Any]:
+        entry: dict[int, Any] = {0: b"", 1: 0o20755, 19: root}
+        for part in path.split(b"/"):
+            if part not in (b"", b"."):
+                below = (e for e in self.listing(entry.get(19, bytes(32))) if e[0] == part)
+                found = next(below, None)
+                if found is None:
+                    sys.exit(f"coffer_read: {show(path)}: there is no such path in the snapshot")
+                entry = found
+        return entry
+
+    def bulk(self, entry: dict[int, Any]) -> dict[int, Any]:
+        """Fields 21 to 24 of an entry, also where they have spilled."""
+        if 25 not in entry:
+            whole = {k: entry[k] for k in (21, 22, 23, 24) if k in entry}
+            if len(whole.get(21, b"")) == 32:
+                whole[22] = [entry.get(10, 0) - sum(n for _, n in holes_of(whole.get(23, b"")))]
+            return {**whole, "holes": holes_of(whole.get(23, b""))}  # type: ignore[dict-item]
+        pieces = ids_of(entry[25])
+        if entry.get(26, 0) == 1:
+            lists = [self.tree_chunk(p, 2) for p in pieces]
+            must(all(level == 1 for level, _ in lists), "a spill whose lists are no lists")
+            pieces = [p for _, body in lists for p in ids_of(body)]
+        out: dict[Any, Any] = {21: b"", 22: [], 24: [], "holes": []}
+        order = 0
+        for p in pieces:
+            level, body = self.tree_chunk(p, 2)
+            sort = [0 if 24 in body else 1 if 23 in body else 2]
+            must(level == 0 and set(body) in ({24}, {23}, {21, 22}) and sort[0] >= order, f"tree chunk {p.hex()}: a piece out of its place")
+            order = sort[0]
+            for k in (21, 22, 24):
+                out[k] += body.get(k, type(out[k])())
+            end = sum(out["holes"][-1]) if out["holes"] else 0
+            for offset, length in holes_of(body.get(23, b"")):
+                must(offset >= end, "holes overlap")
+                out["holes"].append((offset, length))
+        return out
+
+    def content(self, entry: dict[int, Any]) -> Iterator[bytes]:
+        """The bytes of a file, piece by piece, holes as zeros."""
+        bulk = self.bulk(entry)
+        ids, lengths = ids_of(bulk.get(21, b"")), bulk.get(22, [])
+        holes = list(bulk["holes"])
+        must(len(ids) == len(lengths) and 0 not in lengths, "chunks and lengths of a file do not fit")
+        must(sum(lengths) + sum(n for _, n in holes) == entry.get(10, 0), "chunks and holes do not make up the size of a file")
+        at = 0
+        for id_, length in zip(ids, lengths):
+            data = self.chunk(1, id_)
+            must(len(data) == length, f"chunk {id_.hex()}: it has {len(data)} bytes and not {length}")
+            while holes and holes[0][0] < at + len(data):
+                head, data = data[:holes[0][0] - at], data[holes[0][0] - at:]
+                yield head + bytes(holes[0][1])
+                at = sum(holes.pop(0))
+            at += len(data)
+            yield data
+        for offset, length in holes:
+            must(offset == at, "a hole lies outside its file")
+            at += length
+            yield bytes(length)
+
+    # -------------------------------------------------------- check (7)
+
+    def check_pack(self, seg: Segment, name: str, kind: int, size: int) -> None:
+        data = self.get(name)
+        must(len(data) == size, f"it has {len(data)} bytes and not {size}")
+        sid, seq = name.split("/")[2].split("-")
+        header = struct.pack("<8sHBBI16sII", b"COFPACK\n", 1, kind, 0, 1, bytes.fromhex(sid), int(seq), 0)
+        must(data[:40] == header, "its header belongs to another pack")
+        must(blake3_hash(data[:-32]) == data[-32:], "its bytes do not have the hash in its footer")
+        offset, length, zero, magic = struct.unpack("<QII8s", data[-56:-32])
+        must((zero, magic) == (0, b"COFPEND\n") and offset + length + 56 == size, "its footer is wrong")
+        trailer = self.open_record(f"trailer/{sid}-{seq}-{kind}", data[offset:offset + length], 256 << 20)
+        at, own = 40, []
+        for sealed, chunks in parse_trailer(trailer):
+            own.append((at, sealed, chunks))
+            at += sealed
+        must(at == offset, "its blocks do not end where its trailer begins")
+        numbers = [i for i, b in enumerate(seg.blocks) if b.pack == name]
+        held: dict[int, list[tuple[int, int, bytes]]] = {i: [] for i in numbers}
+        for id_, block, start, form in seg.entries:
+            if block in held:
+                held[block].append((start, form, id_))
+        indexed = [(seg.blocks[i].offset, seg.blocks[i].sealed, sorted(held[i])) for i in numbers]
+        must(own == indexed, "its own list of chunks is not the one in the index")
+
+    def check(self) -> None:
+        for name in self.names("generations") + self.names("sessions"):
+            self.attempt(name, lambda: self.record(name))
+        for seg in self.segments.values():
+            for name, kind, size in seg.packs:
+                self.attempt(name, lambda: self.check_pack(seg, name, kind, size))
+            for id_, block, _, _ in seg.entries:
+                self.attempt(seg.blocks[block].pack, lambda: self.chunk(seg.blocks[block].kind, id_))
+        for id_, m in self.manifests.items():
+            self.attempt(f"snapshot {id_}", lambda: self.check_tree(m[10]))
+
+    def attempt(self, what: str, step: Any) -> None:
+        try:
+            step()
+        except Damage as e:
+            text = str(e) if what in str(e) else f"{what}: {e}"
+            if text not in self.trouble:
+                self.trouble.append(text)
+
+    def check_tree(self, tree: bytes) -> None:
+        for entry in self.listing(tree):
+            if entry[1] >> 12 == 2:
+                self.check_tree(entry.get(19, bytes(32)))
+            elif entry[1] >> 12 == 1:
+                for _ in self.content(entry):
+                    pass
+            else:
+                self.bulk(entry)
+
+
+def chunk_id(kind: int, data: bytes) -> bytes:
+    return blake3_derive(f"coffer 2026-11-20 chunk {'tree' if kind == 2 else 'data'} v1", data)
+
+
+def parse_trailer(b: bytes) -> list[tuple[int, list[tuple[int, int, bytes]]]]:
+    """For each block its sealed length, and offset, 2*length+form and ID of its chunks (7)."""
+    count, at = uvarint(b, 0)
+    blocks: list[tuple[int, list[int]]] = []
+    for _ in range(count):
+        sealed, at = uvarint(b, at)
+        chunks, at = uvarint(b, at)
+        forms = []
+        for _ in range(chunks):
+            form, at = uvarint(b, at)
+            forms.append(form)
+        blocks.append((sealed, forms))
+    out = []
+    for sealed, forms in blocks:
+        offset, chunks_ = 0, []
+        for form in forms:
+            chunks_.append((offset, form, b[at:at + 32]))
+            offset, at = offset + (form >> 1), at + 32
+        out.append((sealed, chunks_))
+    must(at == len(b), "its trailer has another length")
+    return out
+
+
+def manifest(name: str, payload: bytes) -> dict[int, Any]:  # (11)
+    try:
+        m = Cbor(payload, strict=True).whole()
+        must(type(m) is dict and m.get(1) == 1, "not a manifest of version 1")
+        must(set(m) <= set(range(1, 26)), "a manifest with unknown fields")
+        must(set(m) >= {2, 3, 4, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18}, "a manifest without all its fields")
+        must(m[4] in (1, 2, 3) and type(m[10]) is bytes and len(m[10]) == 32, "a manifest with odd fields")
+    except Damage as e:
+        raise Damage(f"{name}: {e}") from None
+    return m
+
+
+_FOR = {10: "1234567", 16: "45", 17: "45", 15: "3", 19: "2", 20: "2", 27: "2", 21: "1", 22: "1", 23: "1"}
+
+
+def entry_name(where: str, e: Any) -> bytes:
+    must(type(e) is dict, f"{where}: not an entry")
+    name = e.get(0)
+    must(type(name) is bytes and 0 < len(name) <= 4096 and name not in (b".", b"..") and not set(name) & {0, 47},
+         f"{where}: {name!r} is no name for an entry")
+    return name
+
+
+def check_entry(where: str, e: dict[int, Any]) -> dict[int, Any]:
+    kind = e.get(1, 0) >> 12
+    must(1 <= kind <= 7 and set(e) <= set(range(28)), f"{where}: an entry of unknown type or with unknown fields")
+    must(all(str(kind) in _FOR.get(k, "1234567") for k in e), f"{where}: an entry with a field of another type")
+    must(25 not in e or not set(e) & {21, 22, 23, 24}, f"{where}: an entry that has spilled and has not")
+    must(len(e.get(19, bytes(32))) == 32 and e.get(7, 0) < 10**9 and e.get(9, 0) < 10**9, f"{where}: an entry with odd fields")
+    return e
+
+
+def ids_of(joined: bytes) -> list[bytes]:
+    must(type(joined) is bytes and len(joined) % 32 == 0, "a list of IDs of odd length")
+    return [joined[i:i + 32] for i in range(0, len(joined), 32)]
+
+
+def holes_of(data: bytes) -> list[tuple[int, int]]:
+    out, at, end = [], 0, 0
+    while at < len(data):
+        gap, at = uvarint(data, at)
+        length, at = uvarint(data, at)
+        must(length > 0, "an empty hole")
+        out.append((end + gap, length))
+        end += gap + length
+    return out
+
+
+# ---------------------------------------------------------------- commands
+
+def show(name: bytes) -> str:
+    return "".join(chr(b) if 0x21 <= b <= 0x7E and b != 0x5C else f"\\x{b:02x}" for b in name)
+
+
+def line(repo: Repository, path: bytes, e: dict[int, Any], groups: dict[bytes, bytes], full: bool) -> str:
+    kind = e[1] >> 12
+    text = f"{'?fdlbcps'[kind]} {e[1] & 0o7777:04o} {e.get(2, 0)} {e.get(3, 0)} {e.get(10, 0)} {e.get(6, 0)}.{e.get(7, 0):09d} {show(path)}"
+    if kind == 3:
+        text += " -> " + show(e.get(15, b""))
+    if kind in (4, 5):
+        text += f" dev={e.get(16, 0)}:{e.get(17, 0)}"
+    if 14 in e:
+        text += f" links={e.get(13, 1)} same={show(groups.setdefault(e[14], path))}"
+    if kind == 2:
+        text += f" items={e.get(20, 0)} files={e.get(27, 0)}"
+    if full:
+        bulk = repo.bulk(e)
+        if bulk["holes"]:
+            places = ",".join(f"{o}+{n}" for o, n in bulk["holes"])
+            text += f" holes={len(bulk['holes'])}:" + hashlib.sha256(places.encode()).hexdigest()[:16]
+        for name, value in bulk.get(24, []):
+            text += f" {show(name)}={value.hex()}"
+        if kind == 1:
+            h = hashlib.sha256()
+            for part in repo.content(e):
+                h.update(part)
+            text += " sha256=" + h.hexdigest()
+    return text
+
+
+def tree_lines(repo: Repository, path: bytes, tree: bytes, groups: dict[bytes, bytes], recursive: bool, full: bool) -> Iterator[str]:
+    for e in repo.listing(tree):
+        below = path.rstrip(b"/") + b"/" + e[0]
+        yield line(repo, below, e, groups, full)
+        if recursive and e[1] >> 12 == 2:
+            yield from tree_lines(repo, below, e.get(19, bytes(32)), groups, recursive, full)
+
+
+def snapshot_line(id_: str, m: dict[int, Any]) -> str:
+    tags = ",".join(show(t) for t in m.get(12, []))
+    return f"{id_} {m[9][0]}.{m[9][1]:09d} {show(m[2])} {show(m[3])} state={m[4]} seq={m[5]} items={m[14]} files={m[15]} bytes={m[16]} tags={tags}"
+
+
+def find_snapshot(repo: Repository, prefix: str) -> dict[int, Any]:
+    found = [m for id_, m in repo.manifests.items() if id_.startswith(prefix)]
+    if len(found) != 1:
+        sys.exit(f"coffer_read: {prefix} fits {len(found)} snapshots")
+    return found[0]
+
+
+def run(args: argparse.Namespace) -> None:
+    if args.key_file is not None:
+        kind, secret = "key-file", Path(args.key_file).read_bytes()
+    elif args.password is not None:
+        kind, secret = "password", os.fsencode(args.password)
+    elif args.recovery_key is not None:
+        kind, secret = "recovery", recovery(args.recovery_key)
+    else:
+        kind, secret = "open", b""
+    repo = Repository(Path(args.repo), kind, secret)
+    repo.load_snapshots()
+    if args.command == "list":
+        for id_, m in sorted(repo.manifests.items(), key=lambda s: (s[1][9], s[1][5], s[0])):
+            print(snapshot_line(id_, m))
+    elif args.command == "ls":
+        path = b"/" + os.fsencode(args.path).strip(b"/")
+        entry = repo.resolve(find_snapshot(repo, args.snapshot)[10], path)
+        if entry[1] >> 12 != 2:
+            print(line(repo, path, entry, {}, args.full))
+            return
+        for text in tree_lines(repo, path, entry.get(19, bytes(32)), {}, args.recursive, args.full):
+            print(text)
+    elif args.command == "cat":
+        entry = repo.resolve(find_snapshot(repo, args.snapshot)[10], os.fsencode(args.path))
+        if entry[1] >> 12 != 1:
+            sys.exit(f"coffer_read: {args.path}: it is not a file")
+        for part in repo.content(entry):
+            sys.stdout.buffer.write(part)
+    else:
+        repo.check()
+        for text in repo.trouble:
+            print(f"coffer_read: {text}", file=sys.stderr)
+        sys.exit(1 if repo.trouble else 0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Reads coffer repositories of format 1.")
+    parser.add_argument("--repo", required=True)
+    secret = parser.add_mutually_exclusive_group(required=True)
+    secret.add_argument("--key-file")
+    secret.add_argument("--password")
+    secret.add_argument("--recovery-key")
+    secret.add_argument("--open", action="store_true")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list")
+    ls = commands.add_parser("ls")
+    ls.add_argument("--recursive", action="store_true")
+    ls.add_argument("--full", action="store_true", help="also holes, attributes and the SHA-256 of files")
+    cat = commands.add_parser("cat")
+    for command in (ls, cat):
+        command.add_argument("snapshot")
+    ls.add_argument("path", nargs="?", default="/")
+    cat.add_argument("path")
+    commands.add_parser("check")
+    try:
+        run(parser.parse_args())
+    except Damage as e:
+        sys.exit(f"coffer_read: {e}")
+
+
+if __name__ == "__main__":
+    main()
