@@ -163,6 +163,9 @@ func backup(ctx context.Context, s *store.Store, payload string, list []piece) (
 func mustBackup(t testing.TB, s *store.Store, payload string, list []piece) store.Commit {
 	t.Helper()
 	c, err := backup(t.Context(), s, payload, list)
+	if err == nil {
+		err = s.Refresh(t.Context()) // loads see it from here on
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -94,11 +94,14 @@ func (a *app) knownErrors() []knownError {
 }
 
 func (a *app) noSpace() string {
-	if a.verb == "restore" {
+	full := "the disk of the repository " + a.repoName() + " is full"
+	switch a.verb {
+	case "restore":
 		return "the disk of the target is full: make room and run the same command again, it goes on from here"
+	case "backup":
+		return full + "; no snapshot was made and nothing was lost: make room and run the command again"
 	}
-	return "the disk of the repository " + a.repoName() +
-		" is full; no snapshot was made and nothing was lost: make room and run the command again"
+	return full + ": make room and run the command again"
 }
 
 // wrongSecret names where the secret came from, never the secret.
@@ -134,6 +137,15 @@ func systemErrors(err error) []*fs.PathError {
 		}
 	}
 	return all
+}
+
+// reason is the innermost cause that the system gave, or all of the text.
+func reason(err error) string {
+	var no syscall.Errno
+	if errors.As(err, &no) {
+		return no.Error()
+	}
+	return plainText(err)
 }
 
 func sayPathError(e *fs.PathError) string {

@@ -235,7 +235,11 @@ func (h *logHandler) Enabled(_ context.Context, l slog.Level) bool {
 func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 	text := r.Message
 	add := func(at slog.Attr) bool {
-		text += fmt.Sprintf(" (%s)", at.Value)
+		if err, ok := at.Value.Any().(error); ok {
+			text += " (" + reason(err) + ")"
+		} else {
+			text += fmt.Sprintf(" (%s)", at.Value)
+		}
 		return true
 	}
 	for _, at := range h.attrs {

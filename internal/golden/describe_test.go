@@ -69,7 +69,8 @@ func describeBulk(b *strings.Builder, it item) {
 		for _, h := range it.holes {
 			places = append(places, fmt.Sprintf("%d+%d", h.Offset, h.Length))
 		}
-		fmt.Fprintf(b, " holes=%d:%x", len(places), sha256.Sum256([]byte(strings.Join(places, ",")))[:8])
+		sum := sha256.Sum256([]byte(strings.Join(places, ",")))
+		fmt.Fprintf(b, " holes=%d:%x", len(places), sum[:8])
 	}
 	for _, x := range it.xattrs {
 		fmt.Fprintf(b, " %s=%x", show(string(x.Name)), x.Value)

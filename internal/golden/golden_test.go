@@ -30,6 +30,9 @@ const (
 	password = "coffer"
 )
 
+// readerPath is where the independent reader stands.
+var readerPath = testdata + "/reader/coffer_read.py"
+
 // A repo is a repository on disk, with what opens it.
 type repo struct {
 	dir      string

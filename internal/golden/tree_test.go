@@ -142,7 +142,9 @@ func (b builder) second() {
 }
 
 // dump is the stream that is backed up beside the tree.
-func dump(n int) []byte { return []byte(fmt.Sprintf("CREATE TABLE t (i int);\nINSERT INTO t VALUES (%d);\n", n)) }
+func dump(n int) []byte {
+	return []byte(fmt.Sprintf("CREATE TABLE t (i int);\nINSERT INTO t VALUES (%d);\n", n))
+}
 
 // now is the clock of the nth snapshot. It lies behind all changes of the
 // files, so that unchanged ones are taken from the parent.

@@ -29,12 +29,12 @@ type Place interface {
 	Chunking() chunk.Params
 }
 
-// local is a Store as a Place.
-type local struct{ s *store.Store }
+// here is a Store as a Place.
+type here struct{ s *store.Store }
 
-func (l local) Chunking() chunk.Params { return l.s.Config().Chunking() }
+func (l here) Chunking() chunk.Params { return l.s.Config().Chunking() }
 
-func (l local) Begin(ctx context.Context) (Keeper, error) {
+func (l here) Begin(ctx context.Context) (Keeper, error) {
 	w, err := l.s.Begin(ctx)
 	if err != nil {
 		return nil, err // not w: a nil *Session is a Keeper that is not nil

@@ -27,7 +27,7 @@ func Run(ctx context.Context, s *store.Store, opt Options) (Report, error) {
 	if opt.DryRun {
 		return RunAt(ctx, dry{s}, opt)
 	}
-	return RunAt(ctx, local{s}, opt)
+	return RunAt(ctx, here{s}, opt)
 }
 
 // RunAt is Run for any place.
