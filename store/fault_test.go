@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -84,7 +85,7 @@ func afterFault(t testing.TB, b bucket.Bucket, acked string, old, list []piece) 
 	if payloads(t, fresh)[c.ID] != "next" || len(payloads(t, fresh)) != len(got)+1 {
 		t.Errorf("the next backup: %v", payloads(t, fresh))
 	}
-	checkLoads(t, fresh, append(list, old...))
+	checkLoads(t, fresh, slices.Concat(list, old))
 	checkClean(t, fresh)
 }
 

@@ -41,8 +41,8 @@ func TestManyChunksFewDescriptors(t *testing.T) {
 		t.Error("the content of a did not spill; the test needs more chunks")
 	}
 	root := k.listing([]*snapshot.Entry{e})
-	mem.ResetLoads()
 	g := goal{root: root, at: "/src", e: resolve(t, &mem, root, "/src"), target: target}
+	interruptLarge(t, &mem, g)
 	run := newRun(storedTree{&mem}, g, Options{})
 	run.fds.max = 1
 	must(t, run.all(context.Background()))
@@ -51,6 +51,20 @@ func TestManyChunksFewDescriptors(t *testing.T) {
 	}
 	exactIfRoot(t, src, target)
 	restoreTo(t, &mem, root, "/src", target, Options{InPlace: true, Checksum: true, Verify: true})
+}
+
+// interruptLarge ends a run between two batches of a file: what is unfinished
+// goes.
+func interruptLarge(t *testing.T, mem *snapshottest.Mem, g goal) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s := &interrupter{Mem: mem, cancel: cancel}
+	s.left.Store(firstPlaces*21 + 20_000)
+	if err := newRun(storedTree{s}, g, Options{}).all(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want that of the context", err)
+	}
+	sameTree(t, treeOf(t, g.target), map[string]string{markerName: treeOf(t, g.target)[markerName]})
 }
 
 func TestChunkOfManyPlacesIsLoadedOnce(t *testing.T) {

@@ -21,6 +21,7 @@ type dir struct {
 	parent  *dir            // nil for the target
 	name    string          // for the target: its path in the snapshot
 	e       *snapshot.Entry // nil if its metadata is nobody's business
+	depth   int
 	h       handle
 	id      inodeID
 	pending atomic.Int64 // what is not done: the walk of it, entries, subdirectories, link groups
@@ -39,7 +40,7 @@ type dir struct {
 
 func (r *run) newDir(parent *dir, e *snapshot.Entry) *dir {
 	own := *e // an entry in a listing keeps the whole page in memory
-	d := &dir{run: r, parent: parent, name: e.Name, e: &own}
+	d := &dir{run: r, parent: parent, name: e.Name, e: &own, depth: parent.depth + 1}
 	d.h.what = d
 	d.pending.Store(1)
 	parent.pending.Add(1)
@@ -70,6 +71,11 @@ func (d *dir) lookAtTop() {
 	d.inherit = true // until it is known better
 	if !d.run.opt.DryRun {
 		d.inherit = d.inherits(d.h.fd)
+	}
+	if d.inherit {
+		// A default ACL takes the place of the umask, in the target but not
+		// in directories that we make. So the mode of a new file is unknown.
+		d.run.target.umask = 0o777
 	}
 }
 

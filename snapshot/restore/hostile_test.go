@@ -225,3 +225,14 @@ func TestNothingIsOpenedThroughSymlinks(t *testing.T) {
 		}
 	}
 }
+
+func TestTreeWithoutEnd(t *testing.T) {
+	tree := &fakeTree{listings: map[chunk.ID][]*snapshot.Entry{
+		{1}: {{Name: "again", Type: snapshot.Dir, Mode: 0o755, Tree: chunk.ID{1}}},
+	}}
+	e := &snapshot.Entry{Name: "/", Type: snapshot.Dir, Tree: chunk.ID{1}}
+	rep, err := runOnce(context.Background(), tree, goal{at: "/", e: e, target: t.TempDir() + "/none"}, Options{DryRun: true})
+	if err != nil || rep.ProblemCount != 1 || rep.Dirs != maxDepth {
+		t.Errorf("error %v, %d directories, %d problems", err, rep.Dirs, rep.ProblemCount)
+	}
+}

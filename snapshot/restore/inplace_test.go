@@ -244,3 +244,54 @@ func TestOnlyOneRunAtATime(t *testing.T) {
 		t.Errorf("the second run says %v, want ErrBusy", second)
 	}
 }
+
+func TestInPlaceMendsHoles(t *testing.T) {
+	src, target := t.TempDir(), t.TempDir()
+	put(t, src, "file x\nfull "+strings.Repeat("\x00", 1<<16))
+	must(t, os.Truncate(src+"/file", 1<<20))
+	var mem snapshottest.Mem
+	root := take(t, &mem, src)
+	restoreTo(t, &mem, root, "/src", target, Options{})
+	for name, mode := range map[string]uint32{"file": 0, "full": unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE} {
+		st := lstatOf(t, target+"/"+name)
+		f, err := os.OpenFile(target+"/"+name, os.O_WRONLY, 0)
+		must(t, err)
+		if mode == 0 {
+			_, err = f.WriteAt(make([]byte, 1<<16), 1<<18)
+		} else {
+			err = unix.Fallocate(int(f.Fd()), mode, 0, 1<<15)
+		}
+		must(t, errors.Join(err, f.Close()))
+		must(t, unix.UtimesNanoAt(unix.AT_FDCWD, target+"/"+name, []unix.Timespec{st.Mtim, st.Mtim}, 0))
+	}
+	restoreTo(t, &mem, root, "/src", target, Options{InPlace: true})
+	exactIfRoot(t, src, target)
+}
+
+func TestInPlaceBelowDirectoryThatPassesItsGroupOn(t *testing.T) {
+	needRoot(t)
+	src, target := t.TempDir(), t.TempDir()
+	put(t, src, "dir/file x\ndir/sub/file y")
+	var mem snapshottest.Mem
+	root := take(t, &mem, src)
+	must(t, os.Mkdir(target+"/dir", 0o755))
+	must(t, os.Chown(target+"/dir", 0, 4321))
+	must(t, unix.Chmod(target+"/dir", 0o2755))
+	restoreTo(t, &mem, root, "/src", target, Options{InPlace: true})
+	exact(t, src, target)
+}
+
+// Where only some items are wanted, the others are no extras.
+func TestDeleteSparesWhatIsNotIncluded(t *testing.T) {
+	src, target := t.TempDir(), t.TempDir()
+	put(t, src, "want/file 1\nother/file 2")
+	put(t, target, "want/extra x\nother/extra y\nextra z")
+	var mem snapshottest.Mem
+	root := take(t, &mem, src)
+	restoreTo(t, &mem, root, "/src", target, Options{InPlace: true, Delete: true, Include: func(path string, _ bool) bool {
+		return path == "/src/want"
+	}})
+	sameTree(t, treeOf(t, target), map[string]string{
+		"want": "d---------", "want/file": "1", "other": "d---------", "other/extra": "y", "extra": "z",
+	})
+}

@@ -218,6 +218,10 @@ func TestTargetThatPassesThingsOn(t *testing.T) {
 			n, err := unix.Getxattr(src+"/acls/dir", "system.posix_acl_default", acl)
 			return errors.Join(err, unix.Setxattr(dir, "system.posix_acl_default", acl[:max(n, 0)], 0))
 		},
+		"open ACL": func(dir string) error { // with it, the umask is nothing
+			acl := "\x02\x00\x00\x00\x01\x00\x07\x00\xff\xff\xff\xff\x04\x00\x07\x00\xff\xff\xff\xff\x20\x00\x07\x00\xff\xff\xff\xff"
+			return unix.Setxattr(dir, "system.posix_acl_default", []byte(acl), 0)
+		},
 		"flags": func(dir string) error { return torture.SetFlags(dir, flagNoDump|flagNoAtime) },
 	} {
 		t.Run(name, func(t *testing.T) {

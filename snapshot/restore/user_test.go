@@ -117,3 +117,19 @@ func restoreAsUser(t *testing.T, target string) {
 		t.Errorf("a setuid program of root is now mine: mode %o", st.Mode)
 	}
 }
+
+func TestOwnerByName(t *testing.T) {
+	e := &snapshot.Entry{UID: 777, User: "root", GID: 888, Group: "no-such-group-here"}
+	for _, c := range []struct {
+		opt      Options
+		uid, gid uint32
+	}{
+		{Options{}, 777, 888},
+		{Options{OwnerByName: true}, 0, 888},
+		{Options{NoOwner: true}, 5, 6},
+	} {
+		if uid, gid := newOwners(c.opt).want(e, 5, 6); uid != c.uid || gid != c.gid {
+			t.Errorf("%+v: %d:%d, want %d:%d", c.opt, uid, gid, c.uid, c.gid)
+		}
+	}
+}

@@ -13,8 +13,13 @@ import (
 	"coffer/snapshot"
 )
 
-// maxName is the longest name that Linux file systems have.
-const maxName = 255
+const (
+	// maxName is the longest name that Linux file systems have.
+	maxName = 255
+	// maxDepth is four times what a path of PATH_MAX bytes can have. A tree
+	// that is deeper was made to exhaust us.
+	maxDepth = 1 << 13
+)
 
 // walkTop walks all that is to be restored.
 func (r *run) walkTop(ctx context.Context, top *dir) error {
@@ -125,6 +130,9 @@ func (r *run) choose(d *dir, e *snapshot.Entry) (chosen, descend bool) {
 }
 
 func (r *run) subdir(ctx context.Context, parent *dir, e *snapshot.Entry, chosen bool) error {
+	if parent.depth >= maxDepth {
+		return r.settle(parent, e.Name, "make directory", fmt.Errorf("it is more than %d directories deep", maxDepth))
+	}
 	d := r.newDir(parent, e)
 	d.chosen = chosen
 	if chosen {
@@ -175,9 +183,6 @@ func (r *run) single(ctx context.Context, d *dir, e *snapshot.Entry, g *group) (
 		return false, err
 	}
 	f := &file{item: item{run: r, dir: d, name: e.Name, e: e, attrs: attrs}, group: g, holes: holes}
-	if g != nil && !r.opt.DryRun {
-		f.keep = lockFlags // they would forbid the links
-	}
 	if f.verdict, err = r.compare(f); err != nil {
 		return false, err
 	}

@@ -24,10 +24,12 @@ import hmac
 import os
 import struct
 import sys
-from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Iterator, Optional
+
+from coffer_blake3 import blake3_derive, blake3_hash, blake3_keyed
+from coffer_cbor import Cbor, Damage, must, typed
 
 try:
     import argon2.low_level
@@ -36,168 +38,6 @@ try:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 except ImportError as err:
     sys.exit(f"coffer_read: {err}; install python3-cryptography, python3-zstandard and python3-argon2")
-
-
-class Damage(Exception):
-    """Bytes that are not as the document says. The text names the object."""
-
-
-def must(ok: object, what: str) -> None:
-    if not ok:
-        raise Damage(what)
-
-
-# ---------------------------------------------------------------- BLAKE3 (1)
-# All chunks of 1024 bytes of an input are hashed at once: every number below holds one 32-bit word of
-# each of them, in lanes of 64 bits. Python's long numbers then do the work of a vector unit.
-
-_IV = (0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19)
-_ORDER = (2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8)
-_G = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15),
-      (0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14))
-_START, _END, _PARENT, _ROOT, _KEYED, _CONTEXT, _MATERIAL = 1, 2, 4, 8, 16, 32, 64
-
-
-def _lanes(words: array) -> int:
-    return int.from_bytes(array("Q", words).tobytes(), "little")
-
-
-def _unlanes(number: int, n: int) -> array:
-    return array("Q", number.to_bytes(8 * n, "little"))
-
-
-def _compress(cv: list[int], m: list[int], n: int, counter: int, length: int, flags: int) -> list[int]:
-    """The compression function, in n lanes. counter has the lanes' numbers, the rest is the same in all."""
-    one = int.from_bytes(b"\1\0\0\0\0\0\0\0" * n, "little")
-    low = one * 0xFFFFFFFF
-    v = cv + [one * w for w in _IV[:4]] + [counter & low, counter >> 32 & low, one * length, one * flags]
-    for _ in range(7):
-        for i, (a, b, c, d) in enumerate(_G):
-            v[a] = v[a] + v[b] + m[2 * i] & low
-            x = v[d] ^ v[a]
-            v[d] = (x >> 16 | x << 16) & low
-            v[c] = v[c] + v[d] & low
-            x = v[b] ^ v[c]
-            v[b] = (x >> 12 | x << 20) & low
-            v[a] = v[a] + v[b] + m[2 * i + 1] & low
-            x = v[d] ^ v[a]
-            v[d] = (x >> 8 | x << 24) & low
-            v[c] = v[c] + v[d] & low
-            x = v[b] ^ v[c]
-            v[b] = (x >> 7 | x << 25) & low
-        m = [m[i] for i in _ORDER]
-    return [v[i] ^ v[i + 8] for i in range(8)] + [v[i + 8] ^ cv[i] for i in range(8)]
-
-
-def _chunks(key: tuple[int, ...], mode: int, data: bytes, n: int, first: int, root: int) -> list[int]:
-    """The outputs of n chunks of equal length, side by side."""
-    size = len(data) // n
-    counter = _lanes(array("Q", range(first, first + n)))
-    one = int.from_bytes(b"\1\0\0\0\0\0\0\0" * n, "little")
-    cv = [one * k for k in key]
-    out: list[int] = []
-    padded = data if size % 64 == 0 and size else data + bytes(-size % 64 or 64)  # only a single chunk is short
-    words = array("I", padded)
-    step = len(words) // n
-    for at in range(0, step, 16):
-        last = at + 16 == step
-        flags = mode | (_START if at == 0 else 0) | (_END | root if last else 0)
-        m = [_lanes(words[at + j::step]) for j in range(16)]
-        out = _compress(cv, m, n, counter, size - 4 * at if last else 64, flags)
-        cv = out[:8]
-    return out
-
-
-def _blake3(key: tuple[int, ...], mode: int, data: bytes, size: int = 32) -> bytes:
-    full = max(0, (len(data) - 1) // 1024)  # chunks before the last one
-    out = _chunks(key, mode, data[1024 * full:], 1, full, _ROOT if full == 0 else 0)
-    if full > 0:
-        before = _chunks(key, mode, data[:1024 * full], full, 0, 0)
-        cvs = [_unlanes(before[i], full) + array("Q", [out[i]]) for i in range(8)]
-        while len(cvs[0]) > 1:  # pair by pair; one that is left over goes up as it is
-            count = len(cvs[0])
-            n = count // 2
-            m = [_lanes(w[side:2 * n:2]) for side in (0, 1) for w in cvs]
-            one = int.from_bytes(b"\1\0\0\0\0\0\0\0" * n, "little")
-            out = _compress([one * k for k in key], m, n, 0, 64, mode | _PARENT | (_ROOT if count == 2 else 0))
-            cvs = [_unlanes(out[i], n) + w[2 * n:] for i, w in enumerate(cvs)]
-    must(size <= 64, "more output of BLAKE3 than this program makes")
-    return struct.pack("<16I", *out)[:size]
-
-
-def blake3_hash(data: bytes) -> bytes:
-    return _blake3(_IV, 0, data)
-
-
-def blake3_keyed(key: bytes, data: bytes) -> bytes:
-    return _blake3(struct.unpack("<8I", key), _KEYED, data)
-
-
-def blake3_derive(context: str, data: bytes, size: int = 32) -> bytes:
-    key = _blake3(_IV, _CONTEXT, context.encode("ascii"))
-    return _blake3(struct.unpack("<8I", key), _MATERIAL, data, size)
-
-
-# ------------------------------------------------------------ CBOR (4, 10)
-
-class Cbor:
-    """A decoder of the items that the document knows, in their shortest form.
-
-    strict is the profile of trees and manifests, which has no text; sparse is that of trees alone,
-    where no field of a map is empty."""
-
-    def __init__(self, data: bytes, strict: bool = False, sparse: bool = False):
-        self.data, self.at, self.strict, self.sparse = data, 0, strict, sparse
-
-    def whole(self) -> Any:
-        value = self.item(0)
-        must(self.at == len(self.data), "bytes follow the end of its CBOR")
-        return value
-
-    def take(self, n: int) -> bytes:
-        must(self.at + n <= len(self.data), "its CBOR is cut short")
-        self.at += n
-        return self.data[self.at - n:self.at]
-
-    def item(self, depth: int) -> Any:
-        first = self.take(1)[0]
-        major, arg = first >> 5, first & 31
-        if major == 7:
-            must(arg in (20, 21) and not self.sparse, "CBOR of an unknown simple value")
-            return arg == 21
-        if arg >= 24:
-            must(arg < 28, "CBOR of indefinite length")
-            width = 1 << arg - 24
-            arg = int.from_bytes(self.take(width), "big")
-            must(arg >= (24 if width == 1 else 1 << 4 * width), "a number in CBOR is not in its shortest form")
-        must(depth <= 8, "its CBOR is nested too deeply")
-        if major == 0:
-            return arg
-        if major == 1:
-            return -1 - arg
-        if major == 2:
-            return self.take(arg)
-        if major == 3 and not self.strict:
-            return self.take(arg).decode("utf-8")
-        if major == 4:
-            return [self.item(depth + 1) for _ in range(arg)]
-        must(major == 5, f"CBOR of major type {major}")
-        result: dict[int, Any] = {}
-        last = -1
-        for _ in range(arg):
-            key = self.item(depth + 1)
-            must(type(key) is int and key > last, "the keys of a map in CBOR do not ascend")
-            last = key
-            result[key] = self.item(depth + 1)
-            must(not self.sparse or result[key] not in (0, b"", []), f"field {key} is empty and should be left out")
-        return result
-
-
-def typed(m: dict[int, Any], key: int, kind: type, default: Any = None) -> Any:
-    """The value of a field, which must be of a kind, and there if it has no default."""
-    value = m.get(key, default)
-    must(type(value) is kind, f"field {key} is missing or not a {kind.__name__}")
-    return value
 
 
 def uvarint(data: bytes, at: int) -> tuple[int, int]:
@@ -319,6 +159,23 @@ def parse_segment(b: bytes) -> Segment:
     return seg
 
 
+@dataclass
+class Bulk:  # (10)
+    xattrs: list[list[bytes]] = field(default_factory=list)
+    holes: list[tuple[int, int]] = field(default_factory=list)
+    ids: list[bytes] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+
+    def add(self, fields: dict[int, Any]) -> None:
+        self.xattrs += fields.get(24, [])
+        must(all(a[0] < b[0] for a, b in zip(self.xattrs, self.xattrs[1:])), "extended attributes out of order")
+        holes = holes_of(fields.get(23, b""))
+        must(not holes or not self.holes or holes[0][0] >= sum(self.holes[-1]), "holes overlap")
+        self.holes += holes
+        self.ids += ids_of(fields.get(21, b""))
+        self.lengths += fields.get(22, [])
+
+
 class Repository:
     def __init__(self, root: Path, kind: str, secret: bytes):
         self.root = root
@@ -326,6 +183,7 @@ class Repository:
         self.index: dict[bytes, tuple[Block, int, int]] = {}
         self.segments: dict[str, Segment] = {}
         self.manifests: dict[str, dict[int, Any]] = {}
+        self.proved: set[tuple[int, bytes]] = set()  # chunks whose ID has been computed
         self.trouble: list[str] = []
         config = self.get("config")
         must(config.startswith(b"coffer repository 1\n"), "config: this is no coffer repository of format 1")
@@ -405,7 +263,7 @@ class Repository:
         if b not in self.blocks:
             plain = decode(unseal(self.block_key, self.get(b.pack, b.offset, b.sealed), b"coffer block v1"), b.plain)
             must(len(plain) == b.plain, f"a block opens to {len(plain)} bytes and not {b.plain}")
-            if len(self.blocks) >= 8:
+            if len(self.blocks) >= 16:
                 self.blocks.pop(next(iter(self.blocks)))
             self.blocks[b] = plain
         return self.blocks[b]
@@ -417,7 +275,9 @@ class Repository:
         must(form & 1 == 0, f"chunk {id_.hex()}: it is a recipe, use a newer program")
         try:
             data = self.open_block(block)[offset:offset + (form >> 1)]
-            must(chunk_id(kind, data) == id_, "its bytes have another ID")
+            if (kind, id_) not in self.proved:
+                must(chunk_id(kind, data) == id_, "its bytes have another ID")
+                self.proved.add((kind, id_))
         except Damage as e:
             raise Damage(f"{block.pack}: chunk {id_.hex()}: {e}") from None
         return data
@@ -472,54 +332,58 @@ class Repository:
                 entry = found
         return entry
 
-    def bulk(self, entry: dict[int, Any]) -> dict[int, Any]:
-        """Fields 21 to 24 of an entry, also where they have spilled."""
+    def bulk(self, entry: dict[int, Any]) -> Bulk:
+        """Xattrs, holes and content of an entry, also where they have spilled."""
+        out = Bulk()
         if 25 not in entry:
-            whole = {k: entry[k] for k in (21, 22, 23, 24) if k in entry}
-            if len(whole.get(21, b"")) == 32:
-                whole[22] = [entry.get(10, 0) - sum(n for _, n in holes_of(whole.get(23, b"")))]
-            return {**whole, "holes": holes_of(whole.get(23, b""))}  # type: ignore[dict-item]
-        pieces = ids_of(entry[25])
-        if entry.get(26, 0) == 1:
-            lists = [self.tree_chunk(p, 2) for p in pieces]
-            must(all(level == 1 for level, _ in lists), "a spill whose lists are no lists")
-            pieces = [p for _, body in lists for p in ids_of(body)]
-        out: dict[Any, Any] = {21: b"", 22: [], 24: [], "holes": []}
+            out.add(entry)
+            if len(out.ids) == 1:  # its length is what the holes leave of the size
+                must(not out.lengths, "the length of a single chunk stands where it should be left out")
+                out.lengths = [entry.get(10, 0) - sum(length for _, length in out.holes)]
+            return out
         order = 0
-        for p in pieces:
-            level, body = self.tree_chunk(p, 2)
-            sort = [0 if 24 in body else 1 if 23 in body else 2]
-            must(level == 0 and set(body) in ({24}, {23}, {21, 22}) and sort[0] >= order, f"tree chunk {p.hex()}: a piece out of its place")
-            order = sort[0]
-            for k in (21, 22, 24):
-                out[k] += body.get(k, type(out[k])())
-            end = sum(out["holes"][-1]) if out["holes"] else 0
-            for offset, length in holes_of(body.get(23, b"")):
-                must(offset >= end, "holes overlap")
-                out["holes"].append((offset, length))
+        for id_ in self.pieces(entry):
+            level, body = self.tree_chunk(id_, 2)
+            must(level == 0 and set(body) in _SORTS, f"tree chunk {id_.hex()}: not a piece")
+            sort = _SORTS.index(set(body))
+            must(sort >= order, f"tree chunk {id_.hex()}: a piece out of its place")
+            order = sort
+            out.add(body)
         return out
+
+    def pieces(self, entry: dict[int, Any]) -> Iterator[bytes]:
+        for id_ in ids_of(entry[25]):
+            if entry.get(26, 0) == 0:
+                yield id_
+                continue
+            level, body = self.tree_chunk(id_, 2)
+            must(level == 1, f"tree chunk {id_.hex()}: not a list of pieces")
+            yield from ids_of(body)
 
     def content(self, entry: dict[int, Any]) -> Iterator[bytes]:
         """The bytes of a file, piece by piece, holes as zeros."""
         bulk = self.bulk(entry)
-        ids, lengths = ids_of(bulk.get(21, b"")), bulk.get(22, [])
-        holes = list(bulk["holes"])
-        must(len(ids) == len(lengths) and 0 not in lengths, "chunks and lengths of a file do not fit")
-        must(sum(lengths) + sum(n for _, n in holes) == entry.get(10, 0), "chunks and holes do not make up the size of a file")
-        at = 0
-        for id_, length in zip(ids, lengths):
+        must(len(bulk.ids) == len(bulk.lengths) and min(bulk.lengths, default=1) > 0, "chunks and lengths of a file do not fit")
+        must(sum(bulk.lengths) + sum(n for _, n in bulk.holes) == entry.get(10, 0), "chunks and holes do not make up the size of a file")
+        at, holes = 0, iter(bulk.holes + [(1 << 64, 0)])
+        hole, zeros = next(holes)
+        for id_, length in zip(bulk.ids, bulk.lengths):
             data = self.chunk(1, id_)
             must(len(data) == length, f"chunk {id_.hex()}: it has {len(data)} bytes and not {length}")
-            while holes and holes[0][0] < at + len(data):
-                head, data = data[:holes[0][0] - at], data[holes[0][0] - at:]
-                yield head + bytes(holes[0][1])
-                at = sum(holes.pop(0))
-            at += len(data)
-            yield data
-        for offset, length in holes:
-            must(offset == at, "a hole lies outside its file")
-            at += length
-            yield bytes(length)
+            done = 0
+            while done < length:
+                if at == hole:
+                    yield bytes(zeros)
+                    at += zeros
+                    hole, zeros = next(holes)
+                step = min(length - done, hole - at)
+                yield data[done:done + step]
+                done, at = done + step, at + step
+        while hole < 1 << 64:  # at the end
+            must(at == hole, "a hole lies outside its file")
+            yield bytes(zeros)
+            at += zeros
+            hole, zeros = next(holes)
 
     # -------------------------------------------------------- check (7)
 
@@ -615,7 +479,11 @@ def manifest(name: str, payload: bytes) -> dict[int, Any]:  # (11)
     return m
 
 
-_FOR = {10: "1234567", 16: "45", 17: "45", 15: "3", 19: "2", 20: "2", 27: "2", 21: "1", 22: "1", 23: "1"}
+# Which fields a piece of a bulk has: xattrs, holes, content, in this order.
+_SORTS: list[set[int]] = [{24}, {23}, {21, 22}]
+
+# Fields that only entries of some types have.
+_FOR = {16: "45", 17: "45", 15: "3", 19: "2", 20: "2", 27: "2", 21: "1", 22: "1", 23: "1"}
 
 
 def entry_name(where: str, e: Any) -> bytes:
@@ -670,10 +538,10 @@ def line(repo: Repository, path: bytes, e: dict[int, Any], groups: dict[bytes, b
         text += f" items={e.get(20, 0)} files={e.get(27, 0)}"
     if full:
         bulk = repo.bulk(e)
-        if bulk["holes"]:
-            places = ",".join(f"{o}+{n}" for o, n in bulk["holes"])
-            text += f" holes={len(bulk['holes'])}:" + hashlib.sha256(places.encode()).hexdigest()[:16]
-        for name, value in bulk.get(24, []):
+        if bulk.holes:
+            places = ",".join(f"{offset}+{length}" for offset, length in bulk.holes)
+            text += f" holes={len(bulk.holes)}:" + hashlib.sha256(places.encode()).hexdigest()[:16]
+        for name, value in bulk.xattrs:
             text += f" {show(name)}={value.hex()}"
         if kind == 1:
             h = hashlib.sha256()
