@@ -41,7 +41,7 @@ fuzz: ## every fuzz target for FUZZTIME (default 20s)
 	scripts/fuzz.sh $(or $(FUZZTIME),20s)
 
 bench: build ## side by side with the peers that are installed; see docs/benchmarks.md
-	scripts/bench.sh $(BIN)/coffer
+	PATH=$(BIN):$$PATH scripts/bench.py $(BENCHFLAGS)
 
 man: build ## man pages into bin/man
 	$(BIN)/coffer man $(BIN)/man

@@ -31,6 +31,9 @@ func (h *DirHandle) Details(name string, e *snapshot.Entry) error {
 // openDetails reads through a descriptor. It is not done where we may not open:
 // most attributes can be read all the same, flags cannot.
 func (h *DirHandle) openDetails(name string, e *snapshot.Entry) (done bool, err error) {
+	if name == "." && h.parent != nil {
+		return true, h.ownDetails(e)
+	}
 	fd, err := h.openTyped(name, e.Type)
 	if err == unix.EACCES || err == unix.EPERM {
 		return false, nil
@@ -43,6 +46,20 @@ func (h *DirHandle) openDetails(name string, e *snapshot.Entry) (done bool, err 
 		return true, h.fail("read attributes of", name, err)
 	}
 	return true, nil
+}
+
+// ownDetails reads through the descriptor that the handle has anyway. (That of
+// an anchor does not allow it.)
+func (h *DirHandle) ownDetails(e *snapshot.Entry) error {
+	fd, err := h.acquire()
+	if err != nil {
+		return h.fail("read attributes of", "", err)
+	}
+	defer h.release()
+	if err := h.tree.fdDetails(fd, e); err != nil {
+		return h.fail("read attributes of", "", err)
+	}
+	return nil
 }
 
 func (h *DirHandle) openTyped(name string, typ snapshot.Type) (int, error) {

@@ -21,6 +21,9 @@ import (
 // or a script sees what this directory is.
 const configMagic = "coffer repository 1\n"
 
+// maxConfig bounds what is read of the config, which has some 200 bytes.
+const maxConfig = 64 << 10
+
 // maxRecord bounds the plain size of small records.
 const maxRecord = 64 << 20
 
@@ -140,7 +143,7 @@ func (s *Store) checkAlone(ctx context.Context, ids []string) error {
 // was cut off before the config. That is removed: its key slots hold another
 // master key.
 func clearWay(ctx context.Context, b bucket.Bucket) error {
-	if _, err := readAll(ctx, b, configName, maxRecord); err == nil {
+	if _, err := readAll(ctx, b, configName, maxConfig); err == nil {
 		return ErrExists
 	}
 	var left []string
@@ -204,7 +207,7 @@ func (s *Store) putConfig(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	if got, getErr := readAll(context.WithoutCancel(ctx), s.bucket, configName, maxRecord); getErr == nil && bytes.Equal(got, raw) {
+	if got, getErr := readAll(context.WithoutCancel(ctx), s.bucket, configName, maxConfig); getErr == nil && bytes.Equal(got, raw) {
 		return bucket.Settle(ctx, s.bucket, configName) // only the reply was lost
 	}
 	return fmt.Errorf("write config: %w", err)
@@ -212,7 +215,7 @@ func (s *Store) putConfig(ctx context.Context) error {
 
 // readConfig returns the sealed part of the config.
 func readConfig(ctx context.Context, b bucket.Bucket) ([]byte, error) {
-	raw, err := readAll(ctx, b, configName, maxRecord)
+	raw, err := readAll(ctx, b, configName, maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w (it has no config)", ErrNoRepository)
 	}

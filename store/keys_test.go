@@ -36,7 +36,7 @@ func TestOpenErrors(t *testing.T) {
 		"config of others":     {altered{b, map[string][]byte{"config": []byte("[core]\nbare = true\n")}}, secret, store.ErrNoRepository},
 		"config cut":           {altered{b, map[string][]byte{"config": config[:len(config)-1]}}, secret, seal.ErrDamaged},
 		"config changed":       {altered{b, map[string][]byte{"config": flipped(config, len(config)-1)}}, secret, seal.ErrDamaged},
-		"config without limit": {altered{b, map[string][]byte{"config": append(bytes.Clone(config), make([]byte, 65<<20)...)}}, secret, seal.ErrDamaged},
+		"config without limit": {altered{b, map[string][]byte{"config": append(bytes.Clone(config), make([]byte, 70<<10)...)}}, secret, seal.ErrDamaged},
 	} {
 		if _, err := store.Open(t.Context(), c.b, store.Env{}, c.secret); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)

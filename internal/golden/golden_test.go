@@ -30,8 +30,8 @@ const (
 	password = "coffer"
 )
 
-// readerPath is where the independent reader stands.
-var readerPath = testdata + "/reader/coffer_read.py"
+// readerPath is where the independent reader stands, wherever a test has gone.
+var readerPath, _ = filepath.Abs(testdata + "/reader/coffer_read.py")
 
 // A repo is a repository on disk, with what opens it.
 type repo struct {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -64,7 +65,11 @@ func interruptLarge(t *testing.T, mem *snapshottest.Mem, g goal) {
 	if err := newRun(storedTree{s}, g, Options{}).all(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want that of the context", err)
 	}
-	sameTree(t, treeOf(t, g.target), map[string]string{markerName: treeOf(t, g.target)[markerName]})
+	for path := range treeOf(t, g.target) {
+		if strings.Contains(path, partialPrefix) {
+			t.Errorf("%s was left", path)
+		}
+	}
 }
 
 func TestChunkOfManyPlacesIsLoadedOnce(t *testing.T) {
@@ -175,4 +180,42 @@ func checkBytewise(t *testing.T, segs []segment, data []byte, want string) {
 	if !bytes.Equal(file, expected) {
 		t.Errorf("bytewise %s, want %s", file, expected)
 	}
+}
+
+// A partial that was closed to make room is not opened again if it is another.
+func TestSwappedPartialIsNoticed(t *testing.T) {
+	base := t.TempDir()
+	put(t, base, "outside untouched\ntarget/")
+	tree := &fakeTree{data: []byte("evil"), listings: map[chunk.ID][]*snapshot.Entry{{1}: {{
+		Name: "f", Type: snapshot.File, Size: 12, Mode: 0o644,
+		Content: []snapshot.Ref{{ID: chunk.ID{1}, Length: 4}, {ID: chunk.ID{2}, Length: 4}, {ID: chunk.ID{3}, Length: 4}},
+	}}}}
+	g := goal{at: "/", e: &snapshot.Entry{Name: "/", Type: snapshot.Dir, Tree: chunk.ID{1}}, target: base + "/target"}
+	r := newRun(swapper{tree, base}, g, Options{})
+	r.fds.max = 0
+	must(t, r.all(context.Background()))
+	if rep := r.rep.result(); len(rep.Problems) != 1 || !errors.Is(rep.Problems[0].Err, errMoved) {
+		t.Errorf("problems: %v", rep.Problems)
+	}
+	if data, err := os.ReadFile(base + "/outside"); err != nil || string(data) != "untouched" {
+		t.Errorf("outside is %q, %v", data, err)
+	}
+}
+
+// A swapper puts a hard link to a file outside in the place of the partial,
+// after the first chunk.
+type swapper struct {
+	*fakeTree
+	base string
+}
+
+func (s swapper) each(ctx context.Context, ids []chunk.ID, fn func(int, []byte, error) error) error {
+	return s.fakeTree.each(ctx, ids, func(i int, data []byte, err error) error {
+		partials, _ := filepath.Glob(s.base + "/target/" + partialPrefix + "*")
+		for _, p := range partials {
+			_ = os.Remove(p)
+			_ = os.Link(s.base+"/outside", p)
+		}
+		return fn(i, data, err)
+	})
 }
