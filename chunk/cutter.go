@@ -87,6 +87,15 @@ func (c *Cutter) CutAt(ctx context.Context, r io.ReaderAt, size int64, fn func(o
 	return nil
 }
 
+// CutFrom is Cut with fn called as by CutAt: by several goroutines at once and
+// in any order. It is for streams, whose size nobody knows.
+func (c *Cutter) CutFrom(ctx context.Context, r io.Reader, fn func(off int64, data []byte) error) error {
+	if c.invalid != nil {
+		return c.invalid
+	}
+	return c.cut(ctx, &stream{finder: c.finder, r: r}, c.workers, fn)
+}
+
 // Cut cuts one stream as a Cutter does.
 func (p Params) Cut(ctx context.Context, r io.Reader, fn func(off int64, data []byte) error) error {
 	return NewCutter(p, 1).Cut(ctx, r, fn)

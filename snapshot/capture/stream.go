@@ -39,7 +39,7 @@ func (e *engine) readStream(run *streamRun) error {
 		return err
 	}
 	var refs pieces
-	err = e.cutter.Cut(e.ctx, r, func(off int64, data []byte) error {
+	err = e.cutter.CutFrom(e.ctx, r, func(off int64, data []byte) error {
 		id, err := e.save(data)
 		if err != nil {
 			e.fail(err)
