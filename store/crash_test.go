@@ -40,17 +40,17 @@ func openLocal(t testing.TB, fsys *crashfs.FS) bucket.Bucket {
 // TestPowerCut cuts the power at every call to the file system that a backup
 // makes, and looks at what may be found afterwards.
 func TestPowerCut(t *testing.T) {
-	eachCall(t, func(int) error { return crashfs.ErrPowerOff })
+	eachCall(t, func(int) error { return crashfs.ErrPowerOff }, crashfs.Nothing, crashfs.Some(1))
 }
 
 // TestDiskFaults fails every call once: errors of the disk, a full one, one that
 // became read-only.
 func TestDiskFaults(t *testing.T) {
 	faults := []error{syscall.EIO, syscall.ENOSPC, syscall.EROFS}
-	eachCall(t, func(call int) error { return faults[call%len(faults)] })
+	eachCall(t, func(call int) error { return faults[call%len(faults)] }, crashfs.Some(2))
 }
 
-func eachCall(t *testing.T, fault func(call int) error) {
+func eachCall(t *testing.T, fault func(call int) error, cuts ...crashfs.Keep) {
 	t.Parallel()
 	old, list := pieces(30, 3), pieces(31, 8)
 	base, _ := crashRepo(t, old)
@@ -72,7 +72,7 @@ func eachCall(t *testing.T, fault func(call int) error) {
 			}
 			return
 		}
-		for _, keep := range []crashfs.Keep{crashfs.Nothing, crashfs.Some(uint64(call))} {
+		for _, keep := range cuts {
 			afterFault(t, openLocal(t, fsys.Cut(keep)), acked, old, list)
 		}
 		if t.Failed() {

@@ -174,7 +174,7 @@ func fileError(what, path string, err error) error {
 	return usageError("cannot read the %s %s: %s", what, printable(path), why)
 }
 
-// A snapshotError is one of Select that has its sentence already.
+// selectError passes on the sentence that Select has already.
 func selectError(err error) error {
 	var e *snapshot.SelectError
 	if errors.As(err, &e) {

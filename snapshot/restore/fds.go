@@ -85,14 +85,23 @@ func (c *fdCache) opened(h *handle, fd int) {
 	c.mu.Lock()
 	h.fd, h.isOpen, h.users = fd, true, 1
 	c.open++
-	var old *handle
-	if c.open > c.max && c.idle.prev != &c.idle {
-		old = c.idle.prev
-		fd = c.forget(old)
-	}
+	old := c.surplus()
 	c.mu.Unlock()
-	if old != nil {
-		_ = unix.Close(fd)
+	closeFD(old)
+}
+
+// surplus takes the handle that was idle longest out of the cache if there are
+// too many, and returns its descriptor for closing, or -1.
+func (c *fdCache) surplus() int {
+	if c.open <= c.max || c.idle.prev == &c.idle {
+		return -1
+	}
+	return c.forget(c.idle.prev)
+}
+
+func closeFD(fd int) {
+	if fd >= 0 {
+		_ = unix.Close(fd) // nothing is written at close that syncfs does not report
 	}
 }
 
@@ -108,12 +117,14 @@ func (c *fdCache) forget(h *handle) int {
 
 func (c *fdCache) release(h *handle) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if h.users--; h.users > 0 {
-		return
+	old := -1
+	if h.users--; h.users == 0 {
+		h.prev, h.next = &c.idle, c.idle.next
+		h.prev.next, h.next.prev = h, h
+		old = c.surplus()
 	}
-	h.prev, h.next = &c.idle, c.idle.next
-	h.prev.next, h.next.prev = h, h
+	c.mu.Unlock()
+	closeFD(old)
 }
 
 // drop closes h, which nobody must be using.
