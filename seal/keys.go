@@ -41,12 +41,18 @@ type Keys struct {
 	block, record, lookup [KeySize]byte
 }
 
-// Keys derives the purpose keys. The contexts are part of the format.
-func (m Master) Keys() *Keys {
+// RepositoryID is the 128 random bits that tell repositories apart.
+type RepositoryID [16]byte
+
+// Keys derives the purpose keys of one repository. Blocks may travel between
+// repositories with the same master key, so their key depends on that alone;
+// records may not. The contexts are part of the format.
+func (m Master) Keys(id RepositoryID) *Keys {
 	k := new(Keys)
+	own := append(m[:len(m):len(m)], id[:]...)
 	blake3.DeriveKey("coffer 2026-11-20 block key v1", m[:], k.block[:])
-	blake3.DeriveKey("coffer 2026-11-20 record key v1", m[:], k.record[:])
-	blake3.DeriveKey("coffer 2026-11-20 lookup key v1", m[:], k.lookup[:])
+	blake3.DeriveKey("coffer 2026-11-20 record key v1", own, k.record[:])
+	blake3.DeriveKey("coffer 2026-11-20 lookup key v1", own, k.lookup[:])
 	return k
 }
 

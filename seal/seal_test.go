@@ -16,7 +16,7 @@ func newBox(t testing.TB, level Level) *Box {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := NewBox(m.Keys(), rand.Reader, level, 2)
+	b, err := NewBox(m.Keys(RepositoryID{1}), rand.Reader, level, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,6 +142,46 @@ func TestSlots(t *testing.T) {
 	}
 }
 
+// Keys of one master differ between repositories, but for the key of blocks.
+func TestRecordsStayInTheirRepository(t *testing.T) {
+	m, _ := NewMaster(rand.Reader)
+	a, errA := NewBox(m.Keys(RepositoryID{1}), rand.Reader, Fastest, 1)
+	b, errB := NewBox(m.Keys(RepositoryID{2}), rand.Reader, Fastest, 1)
+	if errA != nil || errB != nil {
+		t.Fatal(errA, errB)
+	}
+	record, err := a.SealRecord("config", []byte("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.OpenRecord("config", record, 10); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a record of another repository opened: %v", err)
+	}
+	block, err := a.SealBlock(nil, []byte("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.OpenBlock(nil, block, 10); err != nil || string(got) != "x" {
+		t.Errorf("a block does not travel: %v", err)
+	}
+}
+
+func TestSlotsFieldsAreBound(t *testing.T) {
+	m, _ := NewMaster(rand.Reader)
+	secret := Secret{KeyFile, []byte("x")}
+	good, err := Wrap(rand.Reader, "a", m, secret, "mine", 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range []func(*Slot){func(s *Slot) { s.Label = "yours" }, func(s *Slot) { s.Created++ }} {
+		s := *good
+		change(&s)
+		if _, err := s.Unwrap("a", secret); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%+v: %v", s, err)
+		}
+	}
+}
+
 func TestWeakenedSlotIsRefused(t *testing.T) {
 	m, _ := NewMaster(rand.Reader)
 	good, err := Wrap(rand.Reader, "a", m, Secret{Password, []byte("x")}, "", 0)
@@ -188,7 +228,7 @@ func FuzzDecodeSlot(f *testing.F) {
 
 // FuzzDecode feeds the codec what an attacker with the keys could seal.
 func FuzzDecode(f *testing.F) {
-	box, err := NewBox(Master{}.Keys(), rand.Reader, Fastest, 1)
+	box, err := NewBox(Master{}.Keys(RepositoryID{}), rand.Reader, Fastest, 1)
 	if err != nil {
 		f.Fatal(err)
 	}

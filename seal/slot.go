@@ -88,7 +88,7 @@ func Wrap(rand io.Reader, name string, master Master, secret Secret, label strin
 func (s *Slot) Unwrap(name string, secret Secret) (Master, error) {
 	var m Master
 	if err := s.check(); err != nil {
-		return m, err
+		return m, fmt.Errorf("key slot %s: %w", name, err)
 	}
 	kek, commitment, err := s.derive(secret)
 	if err != nil {
@@ -111,10 +111,10 @@ func (s *Slot) Unwrap(name string, secret Secret) (Master, error) {
 // check refuses parameters that are weaker than the format's, or absurd.
 func (s *Slot) check() error {
 	if s.Version != slotVersion {
-		return fmt.Errorf("key slot has version %d; this program knows %d: use a newer coffer", s.Version, slotVersion)
+		return fmt.Errorf("it has version %d; this program knows %d: use a newer coffer", s.Version, slotVersion)
 	}
 	if len(s.Salt) != saltSize || len(s.Commitment) != KeySize || len(s.Wrapped) != nonceSize+KeySize+tagSize {
-		return fmt.Errorf("key slot's lengths: %w", ErrDamaged)
+		return fmt.Errorf("its lengths: %w", ErrDamaged)
 	}
 	if s.Kind != Password {
 		return nil
@@ -140,15 +140,17 @@ func (s *Slot) derive(secret Secret) (kek [KeySize]byte, commitment []byte, err 
 		material := append(append([]byte(nil), s.Salt...), secret.Value...)
 		blake3.DeriveKey("coffer 2026-11-20 key slot "+string(s.Kind)+" v1", material, out)
 	default:
-		return kek, nil, fmt.Errorf("key slot of unknown kind %q: use a newer coffer", s.Kind)
+		return kek, nil, fmt.Errorf("a slot of unknown kind %q: use a newer coffer", s.Kind)
 	}
 	copy(kek[:], out)
 	return kek, out[KeySize:], nil
 }
 
-// bound is what the wrapped key authenticates besides itself.
+// bound is what the wrapped key authenticates besides itself: all of the slot,
+// so that nobody can make an admin remove the wrong one.
 func (s *Slot) bound(name string) []byte {
-	return fmt.Appendf(nil, "coffer key slot v1\x00%s\x00%s\x00%d %d %d", name, s.Kind, s.Time, s.Memory, s.Threads)
+	return fmt.Appendf(nil, "coffer key slot v1\x00%s\x00%s\x00%d %d %d %d %d\x00%s",
+		name, s.Kind, s.Version, s.Created, s.Time, s.Memory, s.Threads, s.Label)
 }
 
 // Encode returns the slot's bytes at rest.

@@ -33,7 +33,7 @@ type Manifest struct {
 	Items     uint64    `cbor:"14,keyasint"`           // entries of all kinds
 	Files     uint64    `cbor:"15,keyasint"`           // regular files among them
 	Bytes     int64     `cbor:"16,keyasint"`           // sum of the files' logical sizes, hard links counted once for each name
-	NewBytes  int64     `cbor:"17,keyasint"`           // plain bytes of chunks that were new to the repository
+	NewBytes  int64     `cbor:"17,keyasint"`           // plain bytes of content that were new to the repository
 	Stored    int64     `cbor:"18,keyasint"`           // bytes added to the repository, compressed and sealed
 	Warnings  []Warning `cbor:"19,keyasint,omitempty"` // the first MaxWarnings
 	Errors    uint64    `cbor:"20,keyasint,omitempty"` // items that could not be read whole, all of them

@@ -12,7 +12,7 @@
 //
 // What is read is checked: no function here returns an entry whose name could
 // leave its directory, or whose parts contradict each other. Such bytes give an
-// error that is ErrDamaged, in bounded memory. docs/format-tree.md has the
+// error that is ErrDamaged, in bounded memory. docs/format.md has the
 // format to the last bit.
 package snapshot
 

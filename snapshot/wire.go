@@ -19,7 +19,7 @@ func damaged(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrDamaged, fmt.Sprintf(format, args...))
 }
 
-// wireEntry is an Entry as it stands in a listing: docs/format-tree.md. It is
+// wireEntry is an Entry as it stands in a listing: docs/format.md. It is
 // flat, because what the library spends goes by the number of values, and zero
 // values are left out.
 type wireEntry struct {

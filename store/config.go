@@ -17,8 +17,9 @@ import (
 	"coffer/seal"
 )
 
-// configMagic stands in the clear before the sealed config, so that a person
-// or a script sees what this directory is.
+// configMagic and the repository's ID with a line feed stand in the clear before
+// the sealed config: a person sees what this directory is, and the ID is needed
+// for the key that opens the rest.
 const configMagic = "coffer repository 1\n"
 
 // maxConfig bounds what is read of the config, which has some 200 bytes.
@@ -202,7 +203,7 @@ func (s *Store) putConfig(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	raw := append([]byte(configMagic), sealed...)
+	raw := append([]byte(configMagic+s.cfg.ID+"\n"), sealed...)
 	err = s.put(ctx, configName, raw)
 	if err == nil {
 		return nil
@@ -213,20 +214,35 @@ func (s *Store) putConfig(ctx context.Context) error {
 	return fmt.Errorf("write config: %w", err)
 }
 
-// readConfig returns the sealed part of the config.
-func readConfig(ctx context.Context, b bucket.Bucket) ([]byte, error) {
+// readConfig returns the repository's ID and the sealed part of the config.
+func readConfig(ctx context.Context, b bucket.Bucket) (id string, sealed []byte, err error) {
 	raw, err := readAll(ctx, b, configName, maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w (it has no config)", ErrNoRepository)
+		return "", nil, fmt.Errorf("%w (it has no config)", ErrNoRepository)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read config: %w", err)
+		return "", nil, fmt.Errorf("read config: %w", err)
 	}
-	sealed, ok := bytes.CutPrefix(raw, []byte(configMagic))
+	rest, ok := bytes.CutPrefix(raw, []byte(configMagic))
 	if !ok {
-		return nil, fmt.Errorf("%w of a version that this program knows", ErrNoRepository)
+		return "", nil, fmt.Errorf("%w of a version that this program knows", ErrNoRepository)
 	}
-	return sealed, nil
+	line, sealed, ok := bytes.Cut(rest, []byte("\n"))
+	if !ok {
+		return "", nil, fmt.Errorf("config: no repository id: %w", seal.ErrDamaged)
+	}
+	return string(line), sealed, nil
+}
+
+// repositoryID returns the ID in bytes.
+func (c Config) repositoryID() (seal.RepositoryID, error) {
+	var id seal.RepositoryID
+	b, err := hex.DecodeString(c.ID)
+	if err != nil || len(b) != len(id) || hex.EncodeToString(b) != c.ID {
+		return id, fmt.Errorf("config: %q is no repository id: %w", c.ID, seal.ErrDamaged)
+	}
+	copy(id[:], b)
+	return id, nil
 }
 
 func decodeConfig(box *seal.Box, sealed []byte) (Config, error) {

@@ -54,7 +54,11 @@ func eachCall(t *testing.T, fault func(call int) error, cuts ...crashfs.Keep) {
 	t.Parallel()
 	old, list := pieces(30, 3), pieces(31, 8)
 	base, _ := crashRepo(t, old)
-	for call := 0; ; call++ {
+	step := 1
+	if testing.Short() {
+		step = 4
+	}
+	for call := 0; ; call += step {
 		fsys := base.Cut(crashfs.Everything)
 		fired := false
 		fsys.Hook(func(c crashfs.Call) error {

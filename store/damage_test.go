@@ -71,8 +71,12 @@ func TestFlipEverywhere(t *testing.T) {
 	t.Parallel()
 	b, commit, list := tiny(t)
 	all := objects(t, b)
+	step := 1
+	if testing.Short() {
+		step = 3
+	}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		for i := range all[name] {
+		for i := 0; i < len(all[name]); i += step {
 			bad := bytes.Clone(all[name])
 			bad[i] ^= 1 << (i % 8)
 			found := noticed(t, altered{b, map[string][]byte{name: bad}}, commit, list)

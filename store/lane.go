@@ -88,7 +88,7 @@ func (l *lane) place(ctx context.Context, sealed []byte, plain int, chunks []pac
 		l.pack = newPackBuf(l.w.nextHeader(l.kind), l.w.slabs)
 	}
 	l.pack.add(sealed, plain, chunks, l.w.slabs)
-	if l.pack.size < int64(l.w.s.cfg.PackSize) {
+	if l.pack.size < int64(l.w.s.cfg.PackSize) && l.pack.chunks < maxPackChunks {
 		return nil
 	}
 	full := l.pack
@@ -116,6 +116,10 @@ func (l *lane) flush(ctx context.Context) error {
 	l.pack = nil
 	return l.w.send(ctx, last)
 }
+
+// maxPackChunks keeps a pack of the tiniest chunks far within what a decoder of
+// trailers accepts.
+const maxPackChunks = pack.MaxChunks / 8
 
 // soloSize is the size from which a chunk is a block of its own: half of a
 // solid block, so that no solid block grows far beyond its target.

@@ -21,7 +21,7 @@ type packBuf struct {
 	slabs  [][]byte
 	size   int64
 	blocks []pack.Block
-	plain  int64 // plain bytes of the chunks in it
+	chunks int
 }
 
 // newPackBuf begins a pack, taking slabs from pool.
@@ -50,7 +50,7 @@ func (p *packBuf) append(b []byte, pool *slabPool) {
 func (p *packBuf) add(sealed []byte, plain int, chunks []pack.Chunk, pool *slabPool) {
 	p.append(sealed, pool)
 	p.blocks = append(p.blocks, pack.Block{Sealed: uint32(len(sealed)), Plain: uint32(plain), Chunks: chunks})
-	p.plain += int64(plain)
+	p.chunks += len(chunks)
 }
 
 // finish appends the trailer and the footer.

@@ -26,7 +26,7 @@ var ErrFenced = errors.New("this session was ended by a prune that took it for d
 // SessionStats counts what a session did.
 type SessionStats struct {
 	NewChunks    int64
-	NewBytes     int64 // plain
+	NewBytes     int64 // plain bytes of content; tree pages are not counted
 	ReusedChunks int64
 	ReusedBytes  int64
 	Stored       int64 // bytes of objects written
@@ -166,15 +166,23 @@ func (w *Session) Save(ctx context.Context, k chunk.Kind, data []byte) (chunk.ID
 	}
 	if !fresh {
 		w.reusedChunks.Add(1)
-		w.reusedBytes.Add(int64(len(data)))
+		w.reusedBytes.Add(content(k, data))
 		return id, nil
 	}
 	w.newChunks.Add(1)
-	w.newBytes.Add(int64(len(data)))
+	w.newBytes.Add(content(k, data))
 	if err := w.lanes[laneOf(k)].add(ctx, id, data); err != nil {
 		return id, w.fail(fmt.Errorf("save chunk %s: %w", id.Short(), err))
 	}
 	return id, nil
+}
+
+// content returns how many bytes of a chunk are what somebody backed up.
+func content(k chunk.Kind, data []byte) int64 {
+	if k == chunk.Tree {
+		return 0
+	}
+	return int64(len(data))
 }
 
 // claim reports whether the chunk is new, and if so takes it on: the next

@@ -83,10 +83,13 @@ type Store struct {
 
 func newStore(b bucket.Bucket, env Env, master seal.Master, cfg Config) (*Store, error) {
 	env = env.filled()
-	s := &Store{bucket: b, env: env, cfg: cfg, master: master, keys: master.Keys(), blocks: newBlockCache(blockCacheBytes)}
+	id, err := cfg.repositoryID()
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{bucket: b, env: env, cfg: cfg, master: master, keys: master.Keys(id), blocks: newBlockCache(blockCacheBytes)}
 	s.hash.New = func() any { return chunk.NewHasher() }
 	s.buf = scratch.NewShelf(3 * env.Workers)
-	var err error
 	s.box, err = seal.NewBox(s.keys, env.Rand, env.Level, env.Workers)
 	return s, err
 }
@@ -94,7 +97,7 @@ func newStore(b bucket.Bucket, env Env, master seal.Master, cfg Config) (*Store,
 // Open opens the repository in b with the first of secrets that fits one of its
 // key slots.
 func Open(ctx context.Context, b bucket.Bucket, env Env, secrets ...seal.Secret) (*Store, error) {
-	sealed, err := readConfig(ctx, b)
+	id, sealed, err := readConfig(ctx, b)
 	if err != nil {
 		return nil, err
 	}
@@ -102,11 +105,14 @@ func Open(ctx context.Context, b bucket.Bucket, env Env, secrets ...seal.Secret)
 	if err != nil {
 		return nil, err
 	}
-	s, err := newStore(b, env, master, Config{})
+	s, err := newStore(b, env, master, Config{ID: id})
 	if err != nil {
 		return nil, err
 	}
 	s.cfg, err = decodeConfig(s.box, sealed)
+	if err == nil && s.cfg.ID != id {
+		err = fmt.Errorf("config: two repository ids: %w", seal.ErrDamaged)
+	}
 	return s, err
 }
 

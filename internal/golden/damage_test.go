@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -144,7 +145,7 @@ var damages = map[string]damage{
 	"config-bit":       {do: func(p patient) string { return p.flip("config", 60) }, class: seal.ErrDamaged, words: "authentication failed"},
 	"config-cut-short": {do: func(p patient) string { return p.resize("config", -1) }, class: seal.ErrDamaged, words: "authentication failed"},
 	"config-of-another": {do: func(p patient) string {
-		p.write("config", append([]byte("coffer repository 1\n"), p.read("generations/0000000000")...))
+		p.write("config", append(p.read("config")[:53:53], p.read("generations/0000000000")...))
 		return "config"
 	}, class: seal.ErrDamaged, words: "authentication failed"},
 
@@ -343,7 +344,10 @@ func (p patient) index() map[chunk.ID]index.Place {
 	p.ok(err)
 	master, err := slot.Unwrap(strings.TrimPrefix(name, "keys/"), secret)
 	p.ok(err)
-	box, err := seal.NewBox(master.Keys(), rand.Reader, seal.Fastest, 1)
+	id := p.read("config")[len("coffer repository 1\n"):][:32]
+	raw, err := hex.DecodeString(string(id))
+	p.ok(err)
+	box, err := seal.NewBox(master.Keys(seal.RepositoryID(raw)), rand.Reader, seal.Fastest, 1)
 	p.ok(err)
 	all := map[chunk.ID]index.Place{}
 	for _, name := range p.list("index") {

@@ -18,6 +18,14 @@ func document(t testing.TB) string {
 	return string(text)
 }
 
+// vectorID is the bytes f0, f1, ... ff.
+func vectorID() (id seal.RepositoryID) {
+	for i := range id {
+		id[i] = byte(0xf0 + i)
+	}
+	return id
+}
+
 // vectors computes what chapter 16 of docs/format.md says, with package seal.
 func vectors(t testing.TB) []string {
 	t.Helper()
@@ -29,7 +37,7 @@ func vectors(t testing.TB) []string {
 	for i := range nonce {
 		nonce[i] = byte(0x40 + i)
 	}
-	box, err := seal.NewBox(master.Keys(), bytes.NewReader(bytes.Repeat(nonce, 2)), seal.Off, 1)
+	box, err := seal.NewBox(master.Keys(vectorID()), bytes.NewReader(bytes.Repeat(nonce, 2)), seal.Off, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +49,7 @@ func vectors(t testing.TB) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lookup := master.Keys().LookupKey()
+	lookup := master.Keys(vectorID()).LookupKey()
 	secret := seal.Secret{Kind: seal.KeyFile, Value: master[:]}
 	salt := bytes.NewReader(make([]byte, 32+24))
 	slot, err := seal.Wrap(salt, "0", master, secret, "", 0)

@@ -9,7 +9,7 @@ import (
 	"coffer/snapshot"
 )
 
-// checkpoints commits what has been read at intervals, each time in a session
+// checkpoints commits what has been read now and then, each time in a session
 // of its own, so that a run that is cut off after hours loses little. The
 // function that it returns ends it.
 func (j *job) checkpoints() (stop func()) {
@@ -17,21 +17,42 @@ func (j *job) checkpoints() (stop func()) {
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		tick := time.NewTicker(j.e.opt.Checkpoint)
-		defer tick.Stop()
-		for {
-			select {
-			case <-end:
-				return
-			case <-tick.C:
-				if err := j.checkpoint(); err != nil {
-					j.e.fail(fmt.Errorf("checkpoint: %w", err))
-					return
-				}
-			}
-		}
+		j.watch(end)
 	}()
 	return func() { close(end); <-over }
+}
+
+// maxFresh is how many new chunks a session takes before a checkpoint ends it:
+// what a session knows of its own chunks is in memory, about 130 bytes each.
+const maxFresh = 300_000
+
+// watch makes a checkpoint whenever one is due.
+func (j *job) watch(end chan struct{}) {
+	tick := time.NewTicker(min(j.e.opt.Checkpoint, time.Second))
+	defer tick.Stop()
+	last := time.Now()
+	for {
+		select {
+		case <-end:
+			return
+		case <-tick.C:
+		}
+		if time.Since(last) < j.e.opt.Checkpoint && j.fresh() < maxFresh {
+			continue
+		}
+		if err := j.checkpoint(); err != nil {
+			j.e.fail(fmt.Errorf("checkpoint: %w", err))
+			return
+		}
+		last = time.Now()
+	}
+}
+
+// fresh returns how many new chunks the session has.
+func (j *job) fresh() int64 {
+	j.e.gate.RLock()
+	defer j.e.gate.RUnlock()
+	return j.e.keep.Stats().NewChunks
 }
 
 // checkpoint commits an incomplete snapshot and goes on in a new session. All

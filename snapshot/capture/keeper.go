@@ -76,13 +76,17 @@ func (d *dryKeeper) Save(ctx context.Context, k chunk.Kind, data []byte) (chunk.
 	_, mine := d.seen[id]
 	d.seen[id] = struct{}{}
 	d.mu.Unlock()
+	n := int64(len(data))
+	if k == chunk.Tree {
+		n = 0 // as in store.SessionStats
+	}
 	if known || mine {
 		d.reusedChunks.Add(1)
-		d.reusedBytes.Add(int64(len(data)))
+		d.reusedBytes.Add(n)
 		return id, nil
 	}
 	d.newChunks.Add(1)
-	d.newBytes.Add(int64(len(data)))
+	d.newBytes.Add(n)
 	return id, nil
 }
 

@@ -278,9 +278,7 @@ func (j *job) manifest(ctx context.Context) (*snapshot.Manifest, error) {
 func (j *job) top() ([]byte, error) {
 	for _, run := range j.roots {
 		if run.at == "/" && run.ready {
-			en := run.entry
-			en.Name = "root"
-			return snapshot.EncodeEntry(&en)
+			return j.e.topEntry(run.entry)
 		}
 	}
 	return nil, nil
@@ -297,6 +295,19 @@ func (j *job) state(m *snapshot.Manifest) snapshot.State {
 		return snapshot.WithErrors
 	}
 	return snapshot.Complete
+}
+
+// topEntry encodes the entry of "/". It stands in the manifest, where there is
+// no room for attributes of any size.
+func (e *engine) topEntry(en snapshot.Entry) ([]byte, error) {
+	en.Name = "root"
+	b, err := snapshot.EncodeEntry(&en)
+	if err == nil {
+		return b, nil
+	}
+	e.notes.add(snapshot.Warning{Path: "/", Text: "its extended attributes are left out: " + err.Error(), Item: true})
+	en.Xattrs = nil
+	return snapshot.EncodeEntry(&en)
 }
 
 func (j *job) sources() []snapshot.Source {

@@ -174,6 +174,8 @@ func TestInPlaceMendsTortureTree(t *testing.T) {
 	must(t, unix.Setxattr(target+"/modes/f0001", "user.more", []byte("x"), 0))
 	must(t, unix.Removexattr(target+"/xattrs/capable", "security.capability"))
 	must(t, os.Lchown(target+"/xattrs/trusted", 1, 1))
+	must(t, os.Lchown(target+"/owners/f2", 1, 1))
+	must(t, unix.Chmod(target+"/owners/f2", 0o6755)) // the next change of owner clears this
 	must(t, os.Remove(target+"/symlinks/dot"))
 	must(t, os.Symlink("/", target+"/symlinks/dot"))
 	must(t, os.Remove(target+"/links/two/fifo"))
@@ -294,4 +296,37 @@ func TestDeleteSparesWhatIsNotIncluded(t *testing.T) {
 	sameTree(t, treeOf(t, target), map[string]string{
 		"want": "d---------", "want/file": "1", "other": "d---------", "other/extra": "y", "extra": "z",
 	})
+}
+
+func TestInPlaceBelowDirectoryWithDefaultACL(t *testing.T) {
+	needRoot(t)
+	src, target := t.TempDir(), t.TempDir()
+	put(t, src, "dir/file x\ndir/sub/file y")
+	var mem snapshottest.Mem
+	root := take(t, &mem, src)
+	must(t, os.Mkdir(target+"/dir", 0o755))
+	const acl = "\x02\x00\x00\x00\x01\x00\x06\x00\xff\xff\xff\xff" + // nobody but the owner
+		"\x04\x00\x00\x00\xff\xff\xff\xff\x20\x00\x00\x00\xff\xff\xff\xff"
+	must(t, unix.Setxattr(target+"/dir", "system.posix_acl_default", []byte(acl), 0))
+	restoreTo(t, &mem, root, "/src", target, Options{InPlace: true})
+	exact(t, src, target)
+}
+
+func TestDeleteStopsAtOtherFileSystem(t *testing.T) {
+	src, target := t.TempDir(), tmpfs(t, "size=1m")
+	put(t, src, "file 1")
+	put(t, target, "extra/mnt/\nextra/x 2")
+	must(t, unix.Mount("none", target+"/extra/mnt", "tmpfs", 0, "size=1m"))
+	t.Cleanup(func() { must(t, unix.Unmount(target+"/extra/mnt", 0)) })
+	put(t, target, "extra/mnt/precious 3")
+	var mem snapshottest.Mem
+	root := take(t, &mem, src)
+	rep, err := Run(context.Background(), &mem, root, "/src", target, Options{InPlace: true, Delete: true})
+	must(t, err)
+	if len(rep.Problems) != 1 || rep.Problems[0].Path != "/src/extra" {
+		t.Errorf("problems: %v", rep.Problems)
+	}
+	if got := treeOf(t, target)["extra/mnt/precious"]; got != "3" {
+		t.Error("what was mounted there was deleted from")
+	}
 }

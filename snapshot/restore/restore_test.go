@@ -219,7 +219,7 @@ func TestTargetThatPassesThingsOn(t *testing.T) {
 			return errors.Join(err, unix.Setxattr(dir, "system.posix_acl_default", acl[:max(n, 0)], 0))
 		},
 		"open ACL": func(dir string) error { // with it, the umask is nothing
-			acl := "\x02\x00\x00\x00\x01\x00\x07\x00\xff\xff\xff\xff\x04\x00\x07\x00\xff\xff\xff\xff\x20\x00\x07\x00\xff\xff\xff\xff"
+			const acl = "\x02\x00\x00\x00\x01\x00\x07\x00\xff\xff\xff\xff\x04\x00\x07\x00\xff\xff\xff\xff\x20\x00\x07\x00\xff\xff\xff\xff"
 			return unix.Setxattr(dir, "system.posix_acl_default", []byte(acl), 0)
 		},
 		"flags": func(dir string) error { return torture.SetFlags(dir, flagNoDump|flagNoAtime) },
@@ -260,7 +260,10 @@ func TestRefusesTargetWithAnythingInIt(t *testing.T) {
 	put(t, src, "file content")
 	var mem snapshottest.Mem
 	root := take(t, &mem, src)
-	for _, name := range []string{"file", ".hidden", "dir/", markerName + " ours?", ".coffer-partial-x-1"} {
+	for _, name := range []string{
+		"file", ".hidden", "dir/", markerName + " ours?", markerName + "\nother x",
+		".coffer-partial-x-1",
+	} {
 		target := t.TempDir()
 		put(t, target, name)
 		before := lstatOf(t, target)

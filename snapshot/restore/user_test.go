@@ -106,6 +106,7 @@ func restoreAsUser(t *testing.T, target string) {
 			t.Errorf("%d links, want 3", st.Nlink)
 		}
 	}
+	reopenAsUser(t, target+"3")
 	rep, err := Run(context.Background(), &mem, root, "/", target+"2", Options{NoOwner: true})
 	must(t, err)
 	for _, p := range rep.Problems {
@@ -131,5 +132,21 @@ func TestOwnerByName(t *testing.T) {
 		if uid, gid := newOwners(c.opt).want(e, 5, 6); uid != c.uid || gid != c.gid {
 			t.Errorf("%+v: %d:%d, want %d:%d", c.opt, uid, gid, c.uid, c.gid)
 		}
+	}
+}
+
+// reopenAsUser restores a file that its owner may not open, in two parts.
+func reopenAsUser(t *testing.T, target string) {
+	t.Helper()
+	tree := &fakeTree{data: []byte("data"), listings: map[chunk.ID][]*snapshot.Entry{{1}: {{
+		Name: "f", Type: snapshot.File, Size: 8, UID: 54321, GID: 54322,
+		Content: []snapshot.Ref{{ID: chunk.ID{1}, Length: 4}, {ID: chunk.ID{2}, Length: 4}},
+	}}}}
+	g := goal{at: "/", e: &snapshot.Entry{Name: "/", Type: snapshot.Dir, Tree: chunk.ID{1}}, target: target}
+	r := newRun(tree, g, Options{})
+	r.fds.max = 0
+	must(t, r.all(context.Background()))
+	if rep := r.rep.result(); len(rep.Problems) > 0 {
+		t.Errorf("problems: %v", rep.Problems)
 	}
 }

@@ -22,6 +22,7 @@ import bisect
 import hashlib
 import hmac
 import os
+import re
 import struct
 import sys
 from dataclasses import dataclass, field
@@ -102,8 +103,8 @@ def unwrap(name: str, data: bytes, kind: str, secret: bytes) -> Optional[bytes]:
     both = derived(slot, kind, secret)
     if not hmac.compare_digest(both[32:], typed(slot, 9, bytes)):
         return None
-    numbers = " ".join(str(slot.get(k, 0)) for k in (6, 7, 8))
-    ad = f"coffer key slot v1\0{name}\0{kind}\0{numbers}".encode()
+    numbers = " ".join(str(slot.get(k, 0)) for k in (1, 4, 6, 7, 8))
+    ad = f"coffer key slot v1\0{name}\0{kind}\0{numbers}\0{slot.get(3, '')}".encode()
     return unseal(both[:32], slot[10], ad)
 
 
@@ -187,8 +188,12 @@ class Repository:
         self.trouble: list[str] = []
         config = self.get("config")
         must(config.startswith(b"coffer repository 1\n"), "config: this is no coffer repository of format 1")
+        line, _, sealed = config[20:].partition(b"\n")
+        must(re.fullmatch(rb"[0-9a-f]{32}", line) is not None, "config: no repository id")
+        self.id = bytes.fromhex(line.decode())
         self.unlock(kind, secret)
-        self.config = self.record("config", config[20:])
+        self.config = self.record("config", sealed)
+        must(self.config.get(2) == line.decode(), "config: two repository ids")
         values = tuple(self.config.get(k) for k in (1, 4, 5, 6, 7))
         must(values == (1, "blake3-256", "aes-256-gcm/blake3", "zstd", "rabin-53"), f"config: unknown parameters {values}")
 
@@ -216,7 +221,7 @@ class Repository:
                 continue
             if master is not None:
                 self.block_key = blake3_derive("coffer 2026-11-20 block key v1", master)
-                self.record_key = blake3_derive("coffer 2026-11-20 record key v1", master)
+                self.record_key = blake3_derive("coffer 2026-11-20 record key v1", master + self.id)
                 return
         raise Damage("; ".join(trouble) or "keys: wrong password or key")
 
