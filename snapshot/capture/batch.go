@@ -110,7 +110,9 @@ func (e *engine) leaf(en *snapshot.Entry, before []prior, open func() (*source.F
 		}
 		return done, same
 	}
-	return e.readLeaf(en, before, open, details, path), false
+	state = e.readLeaf(en, before, open, details, path)
+	p := firstOf(before).entry
+	return state, state == done && p != nil && !p.Spilled() && sameStat(en, p) && sameRest(en, p)
 }
 
 // renew takes the content from an earlier entry and reads the attributes.

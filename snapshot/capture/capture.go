@@ -36,10 +36,11 @@ type Options struct {
 	Streams    []Stream
 
 	Source     source.Options
-	Patterns   []source.Pattern // excludes, in order; compiled for each root
-	Excludes   []string         // the same as text, for the manifest
-	SkipTags   []source.Tag     // --exclude-if-present and --exclude-caches
-	LargerThan int64            // files larger than this are left out; 0: none
+	Patterns   []source.Pattern  // excludes, in order; compiled for each root
+	Excludes   []string          // the same as text, for the manifest
+	SkipTags   []source.Tag      // --exclude-if-present and --exclude-caches
+	LargerThan int64             // files larger than this are left out; 0: none
+	Avoid      map[string]string // directories that are not looked into, and why: the repository itself
 
 	SkipIfUnchanged bool
 	Force           bool // read everything, trust no earlier snapshot

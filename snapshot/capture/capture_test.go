@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -448,6 +450,54 @@ func TestSkipIfUnchanged(t *testing.T) {
 	}
 }
 
+// A file that was too young to be trusted is read again; if it is the same, the
+// snapshot is.
+func TestSkipIfUnchangedAfterReadingAgain(t *testing.T) {
+	r := newRig(t)
+	r.write("d/a", "alpha") // not settled
+	r.run()
+	r.opt.SkipIfUnchanged = true
+	if rep := r.run(); !rep.Unchanged || rep.Changed != 1 {
+		t.Errorf("%+v", rep)
+	}
+}
+
+func TestAvoid(t *testing.T) {
+	r := newRig(t)
+	r.write("a", "alpha")
+	r.write("repo/pack", "x")
+	r.opt.Avoid = map[string]string{filepath.Join(r.dir, "repo"): "it is the repository"}
+	rep := r.run()
+	got := r.content(rep.Snapshot.Manifest)
+	if _, ok := got["/top/repo"]; !ok || got["/top/repo/pack"] != "" || rep.Snapshot.Warned != 1 || rep.Snapshot.State != snapshot.Complete {
+		t.Errorf("%v, %+v", got, rep.Snapshot.Warnings)
+	}
+}
+
+// What was read of a file that was being read when the run was cut off is not
+// stored twice.
+func TestInterruptedInOneFile(t *testing.T) {
+	r := newRig(t)
+	data := make([]byte, 24<<20)
+	rand.NewChaCha8([32]byte{1}).Read(data)
+	r.write("big", string(data))
+	r.settle()
+	ctx, cancel := context.WithCancel(context.Background())
+	var seen atomic.Int64
+	r.opt.Event = func(ev Event) {
+		if ev.Action == Progress && seen.Add(ev.Bytes) > 12<<20 {
+			cancel()
+		}
+	}
+	if rep, err := Run(ctx, r.s, r.opt); !errors.Is(err, context.Canceled) || rep.Snapshot.ID == "" {
+		t.Fatalf("%v, %+v", err, rep)
+	}
+	r.opt.Event = nil
+	if m := r.run().Snapshot.Manifest; m.NewBytes > 14<<20 || m.State != snapshot.Complete {
+		t.Errorf("%d bytes were stored again", m.NewBytes)
+	}
+}
+
 func TestDryRun(t *testing.T) {
 	r := newRig(t)
 	r.write("a", "alpha")
@@ -474,7 +524,7 @@ func TestCheckpoints(t *testing.T) {
 		r.write(name, fmt.Sprint("content ", i))
 		want["/top/"+name] = fmt.Sprint("content ", i)
 	}
-	r.opt.Checkpoint = 30 * time.Millisecond
+	r.opt.Checkpoint = 8 * time.Millisecond
 	r.settle()
 	rep := r.run()
 	got := r.content(rep.Snapshot.Manifest)

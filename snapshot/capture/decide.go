@@ -1,6 +1,9 @@
 package capture
 
 import (
+	"bytes"
+	"slices"
+
 	"coffer/snapshot"
 )
 
@@ -45,6 +48,14 @@ func takeDetails(e, q *snapshot.Entry) {
 // takeContent copies what reading would give.
 func takeContent(e, q *snapshot.Entry) {
 	e.Content, e.Holes, e.Spill = q.Content, q.Holes, q.Spill
+}
+
+// sameRest reports whether what was read is equal to an earlier entry.
+func sameRest(e, q *snapshot.Entry) bool {
+	return e.Target == q.Target && e.Flags == q.Flags && slices.Equal(e.Content, q.Content) && slices.Equal(e.Holes, q.Holes) &&
+		slices.EqualFunc(e.Xattrs, q.Xattrs, func(a, b snapshot.Xattr) bool {
+			return bytes.Equal(a.Name, b.Name) && bytes.Equal(a.Value, b.Value)
+		})
 }
 
 // sameStat reports whether everything that one stat tells is equal, apart from

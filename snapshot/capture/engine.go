@@ -43,11 +43,13 @@ func (e *engine) fail(err error) {
 	e.stack.stop()
 }
 
-// save stores a chunk of content.
+// save stores a chunk of content. It is not cut off when the run is: a session
+// that lost a chunk half-way could not be committed, and what was read would be
+// lost with it.
 func (e *engine) save(data []byte) (chunk.ID, error) {
 	e.gate.RLock()
 	defer e.gate.RUnlock()
-	return e.keep.Save(e.ctx, chunk.Data, data)
+	return e.keep.Save(context.WithoutCancel(e.ctx), chunk.Data, data)
 }
 
 // Load loads a page of a parent. It makes the engine a snapshot.Loader that
@@ -109,5 +111,5 @@ func (e *engine) count(hasPrior, read bool) Action {
 type rawSaver struct{ e *engine }
 
 func (r rawSaver) Save(ctx context.Context, k chunk.Kind, data []byte) (chunk.ID, error) {
-	return r.e.keep.Save(ctx, k, data)
+	return r.e.keep.Save(context.WithoutCancel(ctx), k, data)
 }

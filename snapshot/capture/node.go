@@ -78,15 +78,14 @@ func (n *node) open(dir func() (*source.DirHandle, error)) {
 		if why := n.dir.Skipped(); why != "" {
 			n.e.warn(n.path, "not looked into: "+why)
 		}
-		var list *source.Listing
-		if list, err = n.dir.Names(); err == nil {
-			names = list
-		}
+		names, err = n.look()
 	}
 	if err == nil && len(n.e.opt.SkipTags) > 0 {
 		n.omit, err = n.dir.Tagged(names, n.e.opt.SkipTags)
 	}
-	if err != nil {
+	if err != nil && n.root.node == n {
+		n.root.err = err // not an item but the whole source
+	} else if err != nil {
 		n.e.miss(n.path, err)
 	}
 	n.e.gate.RLock()
@@ -94,6 +93,19 @@ func (n *node) open(dir func() (*source.DirHandle, error)) {
 	n.e.gate.RUnlock()
 	n.e.dirs.Add(1)
 	n.advance(nil)
+}
+
+// look returns the names to look at.
+func (n *node) look() (*source.Listing, error) {
+	if why := n.e.opt.Avoid[n.path]; why != "" {
+		n.e.warn(n.path, "not looked into: "+why)
+		return new(source.Listing), nil
+	}
+	list, err := n.dir.Names()
+	if err != nil {
+		return new(source.Listing), err
+	}
+	return list, nil
 }
 
 // details reads what stat does not tell of the directory itself.
@@ -216,7 +228,7 @@ func (n *node) close() (same bool, err error) {
 		n.entry.Tree, n.entry.Items, n.entry.Files, n.entry.Size = tree, sum.Items, sum.Files, sum.Bytes
 	}
 	n.closed = true
-	return q != nil && q.Tree == n.entry.Tree && sameStat(&n.entry, q) && n.e.opt.sameDetails(&n.entry, firstOf(n.priors)), nil
+	return q != nil && q.Tree == n.entry.Tree && sameStat(&n.entry, q) && sameRest(&n.entry, q), nil
 }
 
 // unchanged reports whether the only batch has the same entries as the listing

@@ -107,7 +107,7 @@ func (it *item) sameFlags(n inode) (bool, error) {
 	return has&mask == it.e.Flags&mask, nil
 }
 
-// unlock clears what forbids to change or replace a name in a directory.
+// unlockName clears what forbids to change or replace a name in a directory.
 func unlockName(dfd int, name string) error {
 	st, err := lstat(dfd, name)
 	if err != nil || !hasFlags(typeOf(st.Mode)) {
