@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -46,6 +47,7 @@ func (a *app) runBackup(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	opt.Avoid = a.repositoryItself()
 	return a.withStore(c, func(ctx context.Context, st *store.Store) error {
 		p, err := a.backupProgress(ctx, st, &opt)
 		if err != nil {
@@ -58,6 +60,22 @@ func (a *app) runBackup(c *cli.Context) error {
 		}
 		return a.backupDone(rep, opt.DryRun)
 	})
+}
+
+// repositoryItself keeps a backup from storing what it is just writing.
+func (a *app) repositoryItself() map[string]string {
+	dir, err := a.repoPath()
+	if err == nil {
+		dir, err = filepath.Abs(dir)
+	}
+	if err != nil {
+		return nil // opening it says what is wrong
+	}
+	avoid := map[string]string{dir: "it is the repository"}
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		avoid[real] = avoid[dir]
+	}
+	return avoid
 }
 
 // backupProgress hooks progress and --verbose into the capture. How much there

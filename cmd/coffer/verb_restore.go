@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -110,11 +111,18 @@ func (a *app) chooser(word string) (func(path string, dir bool) bool, error) {
 }
 
 func (a *app) restoreWithProgress(ctx context.Context, st *store.Store, p place, target string, opt restore.Options) (restore.Report, error) {
+	if len(p.Top) > 0 {
+		top, err := snapshot.DecodeEntry(p.Top)
+		if err != nil {
+			return restore.Report{}, err
+		}
+		opt.Top = top
+	}
 	if a.verbose || opt.DryRun {
 		opt.Event = a.tellItem
 	} else if shown := a.startProgress("items", 0); shown != nil {
 		defer shown.stop()
-		opt.Event = func(e restore.Event) { shown.set(int64(e.Items), e.Bytes, e.TotalBytes) }
+		opt.Event = func(e restore.Event) { shown.set(int64(e.Items), e.Bytes, cmp.Or(e.TotalBytes, p.Bytes)) }
 	}
 	return restore.Run(ctx, st, p.Root, p.path, target, opt)
 }

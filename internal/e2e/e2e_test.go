@@ -4,11 +4,13 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"coffer/internal/torture"
@@ -206,4 +208,58 @@ func TestTarAgrees(t *testing.T) {
 	if !bytes.Equal(tar(src), tar(filepath.Join(r.restored(), "etc"))) {
 		t.Error("the archives differ")
 	}
+}
+
+// A backup of "/" has an entry for "/" itself, which no listing can hold. The
+// tree is a small root of its own that the command is moved into.
+func TestRootDirectoryComesBackExactly(t *testing.T) {
+	r := newRig(t)
+	root := filepath.Join(r.work, "root")
+	for _, d := range []string{"etc", "home/a"} {
+		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(root, "etc/hostname"), []byte("jail\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("cp", r.bin, filepath.Join(r.work, "key"), root).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if err := os.Chown(root, 4711, 4712); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(root, 0o710); err != nil {
+		t.Fatal(err)
+	}
+	static := exec.Command("go", "build", "-o", filepath.Join(root, "coffer"), "coffer/cmd/coffer")
+	static.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := static.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	jailed := func(args ...string) {
+		t.Helper()
+		cmd := exec.Command("/coffer", args...)
+		cmd.Env = []string{"COFFER_REPOSITORY=/repo", "COFFER_KEY_FILE=/key", "COFFER_CACHE_DIR=/repo-cache"}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
+		cmd.Dir = "/"
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("coffer %v: %v\n%s", args, err, out)
+		}
+	}
+	jailed("init", "--quiet")
+	jailed("backup", "--quiet", "--host", "jail", "--exclude", "/repo", "--exclude", "/repo-cache", "--exclude", "/coffer", "/")
+	if err := os.Rename(filepath.Join(root, "repo"), filepath.Join(r.work, "moved")); err != nil {
+		t.Fatal(err)
+	}
+	target := filepath.Join(r.work, "back")
+	r.coffer("restore", "latest", "--target", target, "--quiet", "--repo", filepath.Join(r.work, "moved"))
+	var a, b syscall.Stat_t
+	if err := errors.Join(syscall.Lstat(root, &a), syscall.Lstat(target, &b)); err != nil {
+		t.Fatal(err)
+	}
+	if b.Uid != 4711 || b.Gid != 4712 || b.Mode != a.Mode {
+		t.Errorf("the restored root is %d:%d %o", b.Uid, b.Gid, b.Mode)
+	}
+	r.same(filepath.Join(root, "etc"), filepath.Join(target, "etc"))
 }

@@ -53,6 +53,10 @@ type Options struct {
 	DryRun   bool // change nothing, report what would be done
 	Verify   bool // read everything back when done, and report what differs
 
+	// Top is the entry of "/" itself, where the snapshot's manifest has it: no
+	// listing does. It is applied to the target when "/" is restored.
+	Top *snapshot.Entry
+
 	NoOwner     bool // leave owner and group as they come
 	OwnerByName bool // prefer the names of owner and group, where this machine knows them, to the numbers
 
@@ -77,11 +81,17 @@ func Run(ctx context.Context, src snapshot.Streamer, root chunk.ID, at, target s
 	if err != nil {
 		return Report{}, fmt.Errorf("restore: %w", err)
 	}
-	rep, err := runOnce(ctx, storedTree{src}, goal{root: root, at: at, e: e, target: target}, opt)
+	g := goal{root: root, at: at, e: e, target: target}
+	if at == "/" && opt.Top != nil {
+		top := *opt.Top
+		top.Name, top.Tree = e.Name, root
+		g.e, g.top = &top, true
+	}
+	rep, err := runOnce(ctx, storedTree{src}, g, opt)
 	if err != nil || !opt.Verify || opt.DryRun {
 		return rep, err
 	}
-	return rep, verify(ctx, storedTree{src}, goal{root: root, at: at, e: e, target: target}, opt, &rep)
+	return rep, verify(ctx, storedTree{src}, g, opt, &rep)
 }
 
 // A goal is what to restore and where to.
@@ -90,11 +100,12 @@ type goal struct {
 	at     string          // clean and absolute
 	e      *snapshot.Entry // what is there
 	target string
+	top    bool // e is what the manifest says of "/"
 }
 
 // whole reports whether the target itself has no entry in the snapshot: its
 // metadata is then nobody's business.
-func (g goal) whole() bool { return g.at == "/" || g.e.Type != snapshot.Dir }
+func (g goal) whole() bool { return g.at == "/" && !g.top || g.e.Type != snapshot.Dir }
 
 // base is the path in the snapshot that the target stands for.
 func (g goal) base() string {
