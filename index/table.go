@@ -110,13 +110,15 @@ func (t *Table) view(fn func(*badger.Txn) error) error {
 // options keep Badger small: values are 24 bytes and stay in the tree, nothing
 // needs conflict detection or a large cache (docs/benchmarks.md, "Index").
 func options(dir string) badger.Options {
-	return badger.DefaultOptions(dir).WithLogger(nil).WithMetricsEnabled(false).
+	o := badger.DefaultOptions(dir).WithLogger(nil).WithMetricsEnabled(false).
 		WithDetectConflicts(false).WithSyncWrites(false).WithNumVersionsToKeep(1).
 		WithMemTableSize(16 << 20).WithNumMemtables(2).WithNumLevelZeroTables(4).
 		WithValueThreshold(1 << 10).WithValueLogFileSize(16 << 20).
 		WithBlockCacheSize(4 << 20).WithIndexCacheSize(24 << 20).WithCompression(0).
 		WithNumCompactors(2).WithBaseTableSize(8 << 20).
 		WithChecksumVerificationMode(badgeropt.OnBlockRead) // a rotten entry must not be believed
+	o.TableSizeMultiplier = 1 // compaction holds whole tables in memory
+	return o
 }
 
 // Close lets other processes have the table.
@@ -180,6 +182,7 @@ func (t *Table) merge(name string, s *Segment) (span, error) {
 	sp := span{t.next, uint32(len(s.Packs))}
 	numbers := make(map[Pack]uint32, len(s.Packs))
 	wb := t.db.NewWriteBatch()
+	wb.SetMaxPendingTxns(2) // the default of 16 holds some 100 MB and is no faster
 	defer wb.Cancel()
 	if err := wb.Set([]byte(mergingKey), []byte(name)); err != nil {
 		return sp, fmt.Errorf("fill index cache: %w", err)

@@ -92,9 +92,9 @@ func (p *Process) kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.reaped {
-		unix.Kill(-p.cmd.Process.Pid, unix.SIGKILL)
+		_ = unix.Kill(-p.cmd.Process.Pid, unix.SIGKILL) // it may have ended just now
 	}
-	p.out.Close()
+	_ = p.out.Close() // it is read no more
 }
 
 func (p *Process) Read(b []byte) (int, error) {
@@ -117,14 +117,14 @@ func (p *Process) Read(b []byte) (int, error) {
 // Wait reads and drops what is left of the output and returns how the command
 // ended: nil, a *CommandError, or the error of the context.
 func (p *Process) Wait() error {
-	io.Copy(io.Discard, p.out)
+	_, _ = io.Copy(io.Discard, p.out) // finish says how it ended
 	return p.finish()
 }
 
 // Close kills the command if it still runs, and waits for its end.
 func (p *Process) Close() error {
 	p.kill()
-	p.finish()
+	_ = p.finish() // we ended it ourselves
 	return nil
 }
 
@@ -144,7 +144,7 @@ func (p *Process) finish() error {
 // awaitExit waits without reaping: as long as the process is a zombie, its
 // number and its group's are nobody else's, and kill is safe.
 func (p *Process) awaitExit() {
-	retry(func() error {
+	_ = retry(func() error { // where it fails, Wait will say so
 		return unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"path"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"coffer/source"
 )
@@ -114,7 +115,7 @@ func TestAgainstRsync(t *testing.T) {
 			kept[strings.TrimSuffix(line, "/")] = true
 		}
 		for _, name := range paths {
-			if st, err := os.Lstat(root + "/" + name); err != nil || strings.ContainsAny(name, "\xff\xfe*?[]{") || st.IsDir() != strings.HasSuffix(name, "/") {
+			if st, err := os.Lstat(root + "/" + name); err != nil || !utf8.ValidString(name) || strings.ContainsAny(name, "*?[]{") || st.IsDir() != strings.HasSuffix(name, "/") {
 				continue
 			}
 			equal(t, name+" kept with "+rule, !excluded(m, name), kept[strings.TrimSuffix(name, "/")])

@@ -129,11 +129,10 @@ func (s *Store) eachInBlock(ctx context.Context, k chunk.Kind, wants []want, sea
 		return ctx.Err()
 	}
 	for _, w := range wants {
-		data, wErr := []byte(nil), err
+		var data []byte
+		var wErr error = &DamageError{Pack: packName(p.Pack), Chunk: w.id, Err: err}
 		if err == nil {
 			data, wErr = s.verified(plain, w.place, k, w.id)
-		} else {
-			wErr = &DamageError{Pack: packName(p.Pack), Chunk: w.id, Err: err}
 		}
 		if err := fn(w.index, data, wErr); err != nil {
 			return err

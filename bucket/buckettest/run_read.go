@@ -141,7 +141,10 @@ func checkListStop(t *testing.T, b bucket.Bucket) {
 	list := b.List(t.Context(), "a", "") // one sequence, twice
 	for range 2 {
 		n := 0
-		for range list {
+		for _, err := range list {
+			if err != nil {
+				t.Error(err)
+			}
 			n++
 		}
 		if n == 0 {

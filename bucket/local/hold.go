@@ -53,7 +53,7 @@ func (b *Bucket) probe(ctx context.Context, name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // nothing was written
 	free, err := f.TryLock(true)
 	return !free, err
 }

@@ -112,7 +112,7 @@ func (b *Bucket) removeStale(where string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // nothing was written
 	if free, err := f.TryLock(false); err != nil || !free {
 		return false, err
 	}

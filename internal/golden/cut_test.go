@@ -16,7 +16,7 @@ const polynomial = 0x3da3358b4dc173
 
 // A rabin is the fingerprint of docs/format.md, "Where files are cut", bit by
 // bit.
-type rabin struct{ pol, digest, oldest uint64 }
+type rabin struct{ pol, digest uint64 }
 
 // push appends a byte to the polynomial.
 func (r *rabin) push(b byte) {

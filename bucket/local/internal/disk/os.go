@@ -63,7 +63,7 @@ func (o *OS) ReadDir(path string) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }() // nothing was written
 	found, err := d.ReadDir(-1)
 	if err != nil {
 		return nil, err
@@ -117,7 +117,7 @@ func (o *OS) SyncDir(path string) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }() // nothing was written
 	err = d.Sync()
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
 		return nil
