@@ -111,7 +111,7 @@ func (b *Box) SealBlock(dst, plain []byte) ([]byte, error) {
 
 // check proves that sealed opens to plain.
 func (b *Box) check(sealed, plain []byte) error {
-	buf := b.tmp.Get(len(plain))
+	buf := b.tmp.Get(len(plain) + slack)
 	got, err := b.OpenBlock(buf, sealed, len(plain))
 	defer b.tmp.Put(buf)
 	if err != nil {
@@ -205,8 +205,12 @@ func (b *Box) decode(dst, encoded []byte, limit int) ([]byte, error) {
 	return nil, fmt.Errorf("unknown codec %d: %w", codec, ErrDamaged)
 }
 
+// slack is room behind the plain bytes: with it the decoder may copy in wide
+// steps to the end, which its last block is otherwise denied.
+const slack = 64
+
 // inflate decodes a zstd frame into at most limit bytes: the decoder stops at
-// dst's capacity, and the frame's own claim of its size is checked first.
+// dst's capacity, a frame that is longer than it says is damage, and the frame's own claim of its size is checked first.
 func (b *Box) inflate(dst, body []byte, limit int) ([]byte, error) {
 	var head zstd.Header
 	if err := head.Decode(body); err != nil || !head.HasFCS || head.FrameContentSize > uint64(limit) {
@@ -214,9 +218,9 @@ func (b *Box) inflate(dst, body []byte, limit int) ([]byte, error) {
 	}
 	size := int(head.FrameContentSize)
 	if free := cap(dst) - len(dst); free < size {
-		dst = append(make([]byte, 0, len(dst)+size), dst...)
+		dst = append(make([]byte, 0, len(dst)+size+slack), dst...)
 	}
-	out, err := b.dec.DecodeAll(body, dst[:len(dst):len(dst)+size])
+	out, err := b.dec.DecodeAll(body, dst[:len(dst):min(cap(dst), len(dst)+size+slack)])
 	if err != nil || len(out) != len(dst)+size {
 		return nil, fmt.Errorf("decode zstd: %v: %w", err, ErrDamaged)
 	}

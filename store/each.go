@@ -147,5 +147,5 @@ func maxPlain(run []want) int {
 	for _, w := range run {
 		n = max(n, int(w.place.BlockPlain))
 	}
-	return n
+	return n + 64 // so that the decoder need not be careful at the end
 }

@@ -21,12 +21,13 @@ type packBuf struct {
 	slabs  [][]byte
 	size   int64
 	blocks []pack.Block
+	hash   *blake3.Hasher // of all bytes so far: by whoever brings them, while they are in his processor's cache
 	chunks int
 }
 
 // newPackBuf begins a pack, taking slabs from pool.
 func newPackBuf(h pack.Header, pool *slabPool) *packBuf {
-	p := &packBuf{header: h}
+	p := &packBuf{header: h, hash: blake3.New()}
 	p.append(pack.AppendHeader(nil, h), pool)
 	return p
 }
@@ -34,6 +35,7 @@ func newPackBuf(h pack.Header, pool *slabPool) *packBuf {
 // append copies b to the end.
 func (p *packBuf) append(b []byte, pool *slabPool) {
 	p.size += int64(len(b))
+	_, _ = p.hash.Write(b) // a hash never fails
 	for len(b) > 0 {
 		n := len(p.slabs)
 		if n == 0 || len(p.slabs[n-1]) == slabSize {
@@ -62,11 +64,7 @@ func (p *packBuf) finish(box *seal.Box, pool *slabPool) error {
 	at := p.size
 	p.append(trailer, pool)
 	p.append(pack.AppendFooterHead(nil, at, int64(len(trailer))), pool)
-	h := blake3.New()
-	for _, s := range p.slabs {
-		_, _ = h.Write(s) // a hash never fails
-	}
-	p.append(h.Sum(nil), pool)
+	p.append(p.hash.Sum(nil), pool)
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 
 func main() {
 	tuneMemory(os.Getenv)
+	useHugePages()
 	ctx, stop := onSignals(context.Background(), os.Exit)
 	code := newApp().run(ctx, os.Args)
 	stop()
