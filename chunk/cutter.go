@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"coffer/internal/scratch"
 )
 
 // ErrShort is returned by CutAt if there is less to read than the caller said.
@@ -29,7 +30,8 @@ type Cutter struct {
 	workers int
 	invalid error
 	slots   chan struct{} // one for each buffer in use
-	buffers sync.Pool     // of *[]byte
+	buffers *scratch.Shelf
+	size    int // of a buffer
 }
 
 // NewCutter returns a Cutter whose CutAt runs up to workers goroutines for a
@@ -49,10 +51,7 @@ func newCutter(p Params, workers int) *Cutter {
 		workers: max(1, min(workers, callMemory/size)),
 		slots:   make(chan struct{}, cutterMemory/size),
 	}
-	c.buffers.New = func() any {
-		b := make([]byte, p.Max)
-		return &b
-	}
+	c.buffers, c.size = scratch.NewShelf(2*c.workers, int(p.Max)), int(p.Max)
 	return c
 }
 
@@ -133,10 +132,10 @@ func (c *Cutter) cut(ctx context.Context, s *stream, workers int, fn func(off in
 
 // lead works until the stream ends. It keeps its buffer until then, so that
 // every call that has begun also ends, whatever others do.
-func (c *Cutter) lead(ctx context.Context, s *stream, buf *[]byte, fn func(off int64, data []byte) error) error {
+func (c *Cutter) lead(ctx context.Context, s *stream, buf []byte, fn func(off int64, data []byte) error) error {
 	defer c.giveBack(buf)
 	for {
-		if more, err := s.step(ctx, *buf, fn); !more {
+		if more, err := s.step(ctx, buf, fn); !more {
 			return err
 		}
 	}
@@ -158,23 +157,23 @@ func (c *Cutter) helpOnce(ctx context.Context, s *stream, fn func(off int64, dat
 		return false, nil // the stream has ended, or lead will say why it cannot go on
 	}
 	defer c.giveBack(buf)
-	return s.step(ctx, *buf, fn)
+	return s.step(ctx, buf, fn)
 }
 
 // borrow waits for a buffer. Waiters are served in turn.
-func (c *Cutter) borrow(ctx context.Context) (*[]byte, error) {
+func (c *Cutter) borrow(ctx context.Context) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	select {
 	case c.slots <- struct{}{}:
-		return c.buffers.Get().(*[]byte), nil
+		return c.buffers.Get(c.size)[:c.size], nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
-func (c *Cutter) giveBack(buf *[]byte) {
+func (c *Cutter) giveBack(buf []byte) {
 	c.buffers.Put(buf)
 	<-c.slots
 }

@@ -32,6 +32,10 @@ const (
 	codecZstd = 1
 )
 
+// keptBuffer is as large as nearly all blocks: chunks have 1 MiB on average,
+// and one in 20 more than 2 MiB.
+const keptBuffer = 2<<20 + 4<<10
+
 // MaxBlock bounds the plain size of a block: no decoder allocates more for
 // one, whatever the bytes say.
 const MaxBlock = 32 << 20
@@ -56,7 +60,7 @@ type Box struct {
 // NewBox returns a Box that draws nonces from rand and keeps at most workers
 // compressors.
 func NewBox(keys *Keys, rand io.Reader, level Level, workers int) (*Box, error) {
-	b := &Box{keys: keys, rand: rand, tmp: scratch.NewShelf(3 * workers)}
+	b := &Box{keys: keys, rand: rand, tmp: scratch.NewShelf(2*workers, keptBuffer)}
 	var err error
 	if level != Off {
 		if b.enc, err = newEncoder(level, workers); err != nil {

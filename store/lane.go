@@ -48,7 +48,7 @@ func (l *lane) gather(c pack.Chunk, data []byte) *solid {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.open == nil {
-		l.open = l.w.solids.Get().(*solid)
+		l.open = &solid{plain: l.w.s.solids.Get(3 * int(l.w.s.cfg.Solid) / 2)}
 	}
 	l.open.plain = append(l.open.plain, data...)
 	l.open.chunks = append(l.open.chunks, c)
@@ -61,10 +61,8 @@ func (l *lane) gather(c pack.Chunk, data []byte) *solid {
 }
 
 func (l *lane) sealSolid(ctx context.Context, b *solid) error {
-	err := l.seal(ctx, b.plain, b.chunks)
-	b.plain, b.chunks = b.plain[:0], nil // the pack keeps the list of chunks
-	l.w.solids.Put(b)
-	return err
+	defer l.w.s.solids.Put(b.plain)
+	return l.seal(ctx, b.plain, b.chunks)
 }
 
 // seal makes a sealed block of plain and puts it into the pack.

@@ -45,10 +45,9 @@ type Session struct {
 	release    func() error
 	over       bool
 
-	lanes  [2]lane // by laneOf
-	slabs  *slabPool
-	solids sync.Pool
-	seq    atomic.Uint32
+	lanes [2]lane // by laneOf
+	slabs *slabPool
+	seq   atomic.Uint32
 
 	mu      sync.Mutex
 	known   map[chunk.ID]struct{} // saved in this session
@@ -84,7 +83,6 @@ func (s *Store) Write(ctx context.Context, fn func(context.Context, *Session) ([
 func (s *Store) Begin(ctx context.Context) (*Session, error) {
 	w := &Session{s: s, slabs: newSlabPool(2 * (int(s.cfg.PackSize)/slabSize + 1)), known: map[chunk.ID]struct{}{},
 		slots: make(chan struct{}, packsInFlight)}
-	w.solids.New = func() any { return new(solid) }
 	w.lanes[0], w.lanes[1] = lane{w: w, kind: chunk.Data}, lane{w: w, kind: chunk.Tree}
 	return w, w.register(ctx, intent{Version: recordVersion, Writer: true})
 }

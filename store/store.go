@@ -75,6 +75,7 @@ type Store struct {
 	box    *seal.Box
 	hash   sync.Pool      // *chunk.Hasher
 	buf    *scratch.Shelf // sealed and plain bytes on their way
+	solids *scratch.Shelf // open solid blocks
 	blocks *blockCache
 
 	mu   sync.Mutex
@@ -89,7 +90,8 @@ func newStore(b bucket.Bucket, env Env, master seal.Master, cfg Config) (*Store,
 	}
 	s := &Store{bucket: b, env: env, cfg: cfg, master: master, keys: master.Keys(id), blocks: newBlockCache(blockCacheBytes)}
 	s.hash.New = func() any { return chunk.NewHasher() }
-	s.buf = scratch.NewShelf(3 * env.Workers)
+	s.buf = scratch.NewShelf(2*env.Workers, 2<<20+4<<10) // nearly all blocks: seal.keptBuffer
+	s.solids = scratch.NewShelf(env.Workers+2, 1<<20)
 	s.box, err = seal.NewBox(s.keys, env.Rand, env.Level, env.Workers)
 	return s, err
 }

@@ -26,7 +26,7 @@ import (
 //	source                  fills entries and knows nothing of where they go.
 //	cmd/coffer              translates; the only place that reads flags, environment and clock.
 var allowed = map[string][]string{
-	"coffer/chunk":             {},
+	"coffer/chunk":             {"coffer/internal/scratch"},
 	"coffer/seal":              {"coffer/internal/scratch"},
 	"coffer/bucket":            {},
 	"coffer/bucket/mem":        {"coffer/bucket"},
@@ -37,7 +37,7 @@ var allowed = map[string][]string{
 	"coffer/store":             {"coffer/bucket", "coffer/chunk", "coffer/index", "coffer/internal/scratch", "coffer/seal", "coffer/store/pack"},
 	"coffer/snapshot":          {"coffer/chunk"},
 	"coffer/source":            {"coffer/snapshot"},
-	"coffer/snapshot/capture":  {"coffer/chunk", "coffer/snapshot", "coffer/source", "coffer/store"},
+	"coffer/snapshot/capture":  {"coffer/chunk", "coffer/internal/scratch", "coffer/snapshot", "coffer/source", "coffer/store"},
 	"coffer/snapshot/restore":  {"coffer/chunk", "coffer/snapshot"},
 	"coffer/snapshot/verify":   {"coffer/chunk", "coffer/snapshot", "coffer/store"},
 	"coffer/internal/scratch":  {},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"coffer/chunk"
+	"coffer/internal/scratch"
 	"coffer/snapshot"
 	"coffer/source"
 )
@@ -23,8 +24,8 @@ type engine struct {
 	opt     *Options
 	place   Place
 	cutter  *chunk.Cutter
-	small   int64 // files up to this size are one chunk
-	buffers sync.Pool
+	small   int64          // files up to this size are one chunk
+	buffers *scratch.Shelf // whole small files
 	parents []parent
 	links   links
 	notes   notes

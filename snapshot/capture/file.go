@@ -92,12 +92,8 @@ func (e *engine) content(f *source.FileHandle, en *snapshot.Entry) error {
 
 // wholeFile saves a small file as one chunk.
 func (e *engine) wholeFile(f io.ReaderAt, size int64, en *snapshot.Entry) error {
-	buf := e.buffers.Get().(*[]byte)
-	defer e.buffers.Put(buf)
-	if int64(cap(*buf)) < size {
-		*buf = make([]byte, max(size, 64<<10))
-	}
-	data := (*buf)[:size]
+	data := e.buffers.Get(int(e.small))[:size]
+	defer e.buffers.Put(data)
 	n, err := f.ReadAt(data, 0)
 	if n == 0 && err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"coffer/chunk"
+	"coffer/internal/scratch"
 	"coffer/snapshot"
 	"coffer/store"
 )
@@ -63,10 +64,9 @@ func fill(opt *Options) {
 
 func newEngine(ctx context.Context, place Place, opt *Options) *engine {
 	ctx, cancel := context.WithCancelCause(ctx)
-	e := &engine{ctx: ctx, cancel: cancel, opt: opt, place: place, stack: newStack(), started: opt.Now(),
+	e := &engine{buffers: scratch.NewShelf(opt.Readers, int(place.Chunking().Min)), ctx: ctx, cancel: cancel, opt: opt, place: place, stack: newStack(), started: opt.Now(),
 		cutter: chunk.NewCutter(place.Chunking(), opt.Readers), small: int64(place.Chunking().Min)}
 	e.links.groups = map[snapshot.LinkGroup]*link{}
-	e.buffers.New = func() any { return new([]byte) }
 	return e
 }
 
