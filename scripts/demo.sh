@@ -38,7 +38,7 @@ run snapshots
 run ls "latest:$work/home"
 run diff latest~1 latest
 run history "$work/home/src/fmt/print.go"
-run find --name 'print.go'
+run find 'print.go'
 
 say "Restore and compare"
 run restore "latest:$work/home" --target "$work/back"

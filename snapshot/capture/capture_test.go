@@ -3,10 +3,7 @@ package capture
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,11 +15,11 @@ import (
 	"coffer/chunk"
 	"coffer/seal"
 	"coffer/snapshot"
-	"coffer/source"
 	"coffer/store"
 )
 
 // A rig is a repository in memory and a directory to back up.
+
 type rig struct {
 	t   *testing.T
 	s   *store.Store
@@ -60,6 +57,7 @@ func (r *rig) write(name, content string) {
 }
 
 // settle makes what was written old enough to be believed unchanged.
+
 func (r *rig) settle() { time.Sleep(3 * tickSlack) }
 
 func (r *rig) run() Report {
@@ -72,7 +70,9 @@ func (r *rig) run() Report {
 }
 
 // content returns what a snapshot has at each path below /top: the type, and
+
 // for files what is in them.
+
 func (r *rig) content(m snapshot.Manifest) map[string]string {
 	r.t.Helper()
 	ctx := context.Background()
@@ -172,7 +172,9 @@ func TestChangesAreSeen(t *testing.T) {
 }
 
 // A file written while the parent was made may change again within the same
+
 // tick of the clock, and must be read again.
+
 func TestYoungFilesAreNotTrusted(t *testing.T) {
 	r := newRig(t)
 	r.write("a", "alpha") // not settled
@@ -255,328 +257,43 @@ func TestLargeDirectory(t *testing.T) {
 }
 
 // A file that vanishes after its directory was listed is an item that is
+
 // missing, and so is one that keeps changing while it is read.
-func TestVanishedItem(t *testing.T) {
-	r := newRig(t)
-	r.write("a", "alpha")
-	r.write("z", "zeta")
-	r.opt.Readers = 1
-	r.opt.Event = func(ev Event) {
-		if strings.HasSuffix(ev.Path, "/a") {
-			_ = os.Remove(filepath.Join(r.dir, "z"))
-		}
-	}
-	rep := r.run()
-	m := rep.Snapshot.Manifest
-	if m.State != snapshot.WithErrors || m.Errors != 1 || !strings.HasSuffix(m.Warnings[0].Path, "/z") {
-		t.Errorf("%+v", m)
-	}
-	if got := r.content(m); got["/top/a"] != "alpha" {
-		t.Errorf("%v", got)
-	}
-}
-
-func TestGrowingFile(t *testing.T) {
-	r := newRig(t)
-	big := strings.Repeat("0123456789abcdef", 1<<18)
-	r.write("log", big)
-	r.opt.Readers = 1
-	r.opt.Event = func(ev Event) {
-		if ev.Action == Progress {
-			f, err := os.OpenFile(filepath.Join(r.dir, "log"), os.O_APPEND|os.O_WRONLY, 0)
-			if err == nil {
-				_, err = f.WriteString("more")
-				err = errors.Join(err, f.Close())
-			}
-			if err != nil {
-				t.Error(err)
-			}
-		}
-	}
-	m := r.run().Snapshot.Manifest
-	if m.State != snapshot.WithErrors || !strings.Contains(m.Warnings[0].Text, "changed while it was read") {
-		t.Errorf("%+v", m.Warnings)
-	}
-	if got := r.content(m)["/top/log"]; !strings.HasPrefix(got, big) {
-		t.Errorf("%d bytes", len(got))
-	}
-}
-
-func TestShrinkingFile(t *testing.T) {
-	r := newRig(t)
-	r.write("log", strings.Repeat("0123456789abcdef", 1<<18))
-	r.opt.Readers = 1
-	size := int64(4 << 20)
-	r.opt.Event = func(ev Event) {
-		if ev.Action == Progress {
-			size -= 600 << 10
-			if err := os.Truncate(filepath.Join(r.dir, "log"), max(size, 0)); err != nil {
-				t.Error(err)
-			}
-		}
-	}
-	m := r.run().Snapshot.Manifest
-	if m.State != snapshot.WithErrors {
-		t.Errorf("%+v", m)
-	}
-	if got := r.content(m)["/top/log"]; !strings.HasPrefix(strings.Repeat("0123456789abcdef", 1<<18), got) {
-		t.Errorf("%d bytes that were never in it", len(got))
-	}
-}
-
-func TestMissingRoot(t *testing.T) {
-	r := newRig(t)
-	r.write("a", "alpha")
-	r.opt.Roots = append(r.opt.Roots, Root{Path: filepath.Join(r.dir, "nowhere"), At: "/other"})
-	rep := r.run()
-	if rep.Snapshot.State != snapshot.Incomplete || rep.Snapshot.Sources[1].Error == "" {
-		t.Errorf("%+v", rep.Snapshot.Sources)
-	}
-	if r.content(rep.Snapshot.Manifest)["/top/a"] != "alpha" {
-		t.Error("the other root was not saved")
-	}
-}
-
-func TestAllRootsMissing(t *testing.T) {
-	r := newRig(t)
-	r.opt.Roots = []Root{{Path: filepath.Join(r.dir, "nowhere")}}
-	if _, err := Run(context.Background(), r.s, r.opt); !errors.Is(err, ErrNothing) || !strings.Contains(err.Error(), "nowhere") {
-		t.Errorf("%v", err)
-	}
-	if commits, err := r.s.Commits(context.Background()); err != nil || len(commits) != 0 {
-		t.Errorf("%d commits, %v", len(commits), err)
-	}
-}
-
-func TestRootsWithinEachOtherAreRefused(t *testing.T) {
-	r := newRig(t)
-	r.write("a/b", "x")
-	r.opt.Roots = []Root{{Path: r.dir}, {Path: filepath.Join(r.dir, "a")}}
-	if _, err := Run(context.Background(), r.s, r.opt); !errors.Is(err, ErrOptions) {
-		t.Errorf("%v", err)
-	}
-}
-
-func TestRootsKeepTheirAncestors(t *testing.T) {
-	r := newRig(t)
-	r.write("a/b/c", "x")
-	if err := os.Chmod(filepath.Join(r.dir, "a"), 0o711); err != nil {
-		t.Fatal(err)
-	}
-	r.opt.Roots = []Root{{Path: filepath.Join(r.dir, "a/b")}}
-	rep := r.run()
-	if err := r.s.Refresh(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	e, err := snapshot.Resolve(context.Background(), r.s, rep.Snapshot.Root, filepath.Join(r.dir, "a"))
-	if err != nil || e.Mode != 0o711 {
-		t.Errorf("%+v, %v", e, err)
-	}
-}
-
-func TestSymlinkRoot(t *testing.T) {
-	r := newRig(t)
-	r.write("real/a", "alpha")
-	link := filepath.Join(r.dir, "link")
-	if err := os.Symlink("real", link); err != nil {
-		t.Fatal(err)
-	}
-	r.opt.Roots = []Root{{Path: link, At: "/l"}}
-	rep := r.run()
-	if got := r.content(rep.Snapshot.Manifest); got["/l"] != "type 3 real" || rep.Snapshot.Warned != 1 {
-		t.Errorf("%v, %d warnings", got, rep.Snapshot.Warned)
-	}
-	r.opt.Roots[0].Follow = true
-	if got := r.content(r.run().Snapshot.Manifest); got["/l/a"] != "alpha" {
-		t.Errorf("%v", got)
-	}
-}
-
-func TestExcludes(t *testing.T) {
-	r := newRig(t)
-	r.write("keep", "k")
-	r.write("skip.o", "s")
-	r.write("cache/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55")
-	r.write("cache/x", "x")
-	r.write("large", strings.Repeat("x", 2000))
-	r.opt.Patterns = []source.Pattern{{Text: "*.o"}}
-	r.opt.SkipTags = []source.Tag{source.CacheTag()}
-	r.opt.LargerThan = 1000
-	got := r.content(r.run().Snapshot.Manifest)
-	for p, want := range map[string]bool{"/top/keep": true, "/top/skip.o": false, "/top/cache/x": false,
-		"/top/cache/CACHEDIR.TAG": true, "/top/large": false} {
-		if _, ok := got[p]; ok != want {
-			t.Errorf("%s in the snapshot: %v", p, ok)
-		}
-	}
-}
-
-func stream(content string, failure error) Stream {
-	return Stream{Kind: "command", Spec: "dump", At: "/dump.sql", Open: func(context.Context) (io.Reader, func() error, error) {
-		return strings.NewReader(content), func() error { return failure }, nil
-	}}
-}
-
-func TestStreams(t *testing.T) {
-	r := newRig(t)
-	r.write("a", "alpha")
-	r.opt.Streams = []Stream{stream(strings.Repeat("row\n", 1<<19), nil)}
-	rep := r.run()
-	if got := r.content(rep.Snapshot.Manifest)["/dump.sql"]; got != strings.Repeat("row\n", 1<<19) || rep.Snapshot.State != snapshot.Complete {
-		t.Errorf("%d bytes, state %d", len(got), rep.Snapshot.State)
-	}
-	r.opt.Streams = []Stream{stream("half", errors.New("exit status 1"))}
-	if rep := r.run(); rep.Snapshot.State != snapshot.Incomplete || !strings.Contains(rep.Snapshot.Sources[1].Error, "exit status 1") {
-		t.Errorf("%+v", rep.Snapshot)
-	}
-	r.opt.Roots = nil
-	if _, err := Run(context.Background(), r.s, r.opt); !errors.Is(err, ErrNothing) {
-		t.Errorf("only a failed command: %v", err)
-	}
-}
-
-func TestSkipIfUnchanged(t *testing.T) {
-	r := newRig(t)
-	r.write("d/a", "alpha")
-	r.settle()
-	first := r.run()
-	r.opt.SkipIfUnchanged = true
-	if rep := r.run(); !rep.Unchanged || rep.Snapshot.ID != first.Snapshot.ID {
-		t.Errorf("%+v", rep)
-	}
-	r.write("d/a", "omega")
-	if rep := r.run(); rep.Unchanged {
-		t.Errorf("%+v", rep)
-	}
-}
 
 // A file that was too young to be trusted is read again; if it is the same, the
-// snapshot is.
-func TestSkipIfUnchangedAfterReadingAgain(t *testing.T) {
-	r := newRig(t)
-	r.write("d/a", "alpha") // not settled
-	r.run()
-	r.opt.SkipIfUnchanged = true
-	if rep := r.run(); !rep.Unchanged || rep.Changed != 1 {
-		t.Errorf("%+v", rep)
-	}
-}
 
-func TestAvoid(t *testing.T) {
-	r := newRig(t)
-	r.write("a", "alpha")
-	r.write("repo/pack", "x")
-	r.opt.Avoid = map[string]string{filepath.Join(r.dir, "repo"): "it is the repository"}
-	rep := r.run()
-	got := r.content(rep.Snapshot.Manifest)
-	if _, ok := got["/top/repo"]; !ok || got["/top/repo/pack"] != "" || rep.Snapshot.Warned != 1 || rep.Snapshot.State != snapshot.Complete {
-		t.Errorf("%v, %+v", got, rep.Snapshot.Warnings)
-	}
-}
+// snapshot is.
 
 // What was read of a file that was being read when the run was cut off is not
-// stored twice.
-func TestInterruptedInOneFile(t *testing.T) {
-	r := newRig(t)
-	data := make([]byte, 24<<20)
-	rand.NewChaCha8([32]byte{1}).Read(data)
-	r.write("big", string(data))
-	r.settle()
-	ctx, cancel := context.WithCancel(context.Background())
-	var seen atomic.Int64
-	r.opt.Event = func(ev Event) {
-		if ev.Action == Progress && seen.Add(ev.Bytes) > 12<<20 {
-			cancel()
-		}
-	}
-	if rep, err := Run(ctx, r.s, r.opt); !errors.Is(err, context.Canceled) || rep.Snapshot.ID == "" {
-		t.Fatalf("%v, %+v", err, rep)
-	}
-	r.opt.Event = nil
-	if m := r.run().Snapshot.Manifest; m.NewBytes > 14<<20 || m.State != snapshot.Complete {
-		t.Errorf("%d bytes were stored again", m.NewBytes)
-	}
-}
 
-func TestDryRun(t *testing.T) {
-	r := newRig(t)
-	r.write("a", "alpha")
-	r.opt.DryRun = true
-	rep := r.run()
-	if rep.New != 1 || rep.Snapshot.ID != "" || rep.Snapshot.NewBytes < 5 {
-		t.Errorf("%+v", rep)
-	}
-	if err := r.s.Refresh(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	if commits, err := r.s.Commits(context.Background()); err != nil || len(commits) != 0 {
-		t.Errorf("%d commits, %v", len(commits), err)
-	}
-}
+// stored twice.
 
 // Checkpoints come while several workers are busy; the final snapshot has
-// everything, and so does what the checkpoints saved, each as far as it goes.
-func TestCheckpoints(t *testing.T) {
-	r := newRig(t)
-	want := map[string]string{}
-	for i := range 3000 {
-		name := fmt.Sprintf("d%d/e%d/f%04d", i%7, i%13, i)
-		r.write(name, fmt.Sprint("content ", i))
-		want["/top/"+name] = fmt.Sprint("content ", i)
-	}
-	r.opt.Checkpoint = 8 * time.Millisecond
-	r.settle()
-	rep := r.run()
-	got := r.content(rep.Snapshot.Manifest)
-	for p, w := range want {
-		if got[p] != w {
-			t.Fatalf("%s holds %q", p, got[p])
-		}
-	}
-	commits, err := r.s.Commits(context.Background())
-	if err != nil || len(commits) < 2 {
-		t.Fatalf("%d commits, %v: no checkpoint was made", len(commits), err)
-	}
-	all, err := decodeAll(commits)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range all {
-		for p, w := range r.content(s.Manifest) {
-			if _, file := want[p]; file && w != want[p] {
-				t.Fatalf("checkpoint %s: %s holds %q", s.ID, p, w)
-			}
-		}
-	}
-	if again := r.run(); again.Unmodified != 3000 {
-		t.Errorf("after checkpoints: %+v", again)
-	}
-}
 
-func TestInterruptedRunIsResumed(t *testing.T) {
+// everything, and so does what the checkpoints saved, each as far as it goes.
+
+// A large file with many names is read once.
+func TestLargeHardLinksAreReadOnce(t *testing.T) {
 	r := newRig(t)
-	for i := range 2000 {
-		r.write(fmt.Sprintf("d%d/f%04d", i%7, i), fmt.Sprint("content ", i))
-	}
-	r.settle()
-	ctx, cancel := context.WithCancel(context.Background())
-	seen := make(chan struct{}, 10000)
-	r.opt.Event = func(ev Event) {
-		seen <- struct{}{}
-		if len(seen) == 1000 {
-			cancel()
+	r.write("a", strings.Repeat("0123456789abcdef", 1<<17))
+	for i := range 5 {
+		if err := os.Link(filepath.Join(r.dir, "a"), filepath.Join(r.dir, fmt.Sprint("b", i))); err != nil {
+			t.Fatal(err)
 		}
 	}
-	rep, err := Run(ctx, r.s, r.opt)
-	if !errors.Is(err, context.Canceled) || rep.Snapshot.ID == "" || rep.Snapshot.State != snapshot.Incomplete {
-		t.Fatalf("%v, %+v", err, rep.Snapshot)
+	var read atomic.Int64
+	r.opt.Event = func(ev Event) {
+		if ev.Action == Progress {
+			read.Add(ev.Bytes)
+		}
 	}
-	r.opt.Event = nil
-	rep = r.run()
-	if rep.Unmodified < 500 || rep.Unmodified+rep.New+rep.Changed != 2000 || rep.Snapshot.State != snapshot.Complete {
-		t.Errorf("%+v", rep)
+	got := r.content(r.run().Snapshot.Manifest)
+	if read.Load() != 2<<20 {
+		t.Errorf("%d bytes were read of a file of 2 MiB", read.Load())
 	}
-	if got := r.content(rep.Snapshot.Manifest); got["/top/d3/f1067"] != "content 1067" {
-		t.Errorf("%q", got["/top/d3/f1067"])
+	for i := range 5 {
+		if len(got[fmt.Sprint("/top/b", i)]) != 2<<20 {
+			t.Errorf("b%d has %d bytes", i, len(got[fmt.Sprint("/top/b", i)]))
+		}
 	}
 }

@@ -6,9 +6,12 @@ import (
 	"coffer/snapshot"
 )
 
-// links sees that each inode with several names is read once and that all its
-// names get the same content, whatever happens to the file meanwhile.
+// links sees that each large inode with several names is read once and that all
+// its names get the same content, whatever happens to the file meanwhile. Small
+// ones are read for each name: to remember a million of them, whose other names
+// may all be outside the roots, would cost more than that.
 type links struct {
+	small  int64 // files up to this size are not remembered
 	mu     sync.Mutex
 	groups map[snapshot.LinkGroup]*link
 }
@@ -24,7 +27,7 @@ type link struct {
 // once calls read for the first name of a group and gives its result to all
 // others. A result is forgotten when the last name has it.
 func (l *links) once(e *snapshot.Entry, read func(*snapshot.Entry) error) error {
-	if e.LinkGroup == "" {
+	if e.LinkGroup == "" || e.Size <= l.small {
 		return read(e)
 	}
 	g, first := l.join(e)

@@ -66,7 +66,7 @@ func newEngine(ctx context.Context, place Place, opt *Options) *engine {
 	ctx, cancel := context.WithCancelCause(ctx)
 	e := &engine{buffers: scratch.NewShelf(opt.Readers, int(place.Chunking().Min)), ctx: ctx, cancel: cancel, opt: opt, place: place, stack: newStack(), started: opt.Now(),
 		cutter: chunk.NewCutter(place.Chunking(), opt.Readers), small: int64(place.Chunking().Min)}
-	e.links.groups = map[snapshot.LinkGroup]*link{}
+	e.links = links{small: e.small, groups: map[snapshot.LinkGroup]*link{}}
 	return e
 }
 
