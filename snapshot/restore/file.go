@@ -26,6 +26,7 @@ type file struct {
 	made    have
 	data    []segment // where content goes; nil if there are no holes
 	left    atomic.Int64
+	writing sync.Mutex
 	written atomic.Int64
 
 	mu  sync.Mutex
@@ -133,12 +134,20 @@ func (f *file) take(off int64, data []byte) error {
 		return err
 	}
 	defer f.run.fds.release(&f.h)
-	if err := writeData(fd, f.data, off, data); err != nil {
+	if err := f.put(fd, off, data); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
 	f.written.Add(int64(len(data)))
 	f.run.rep.wrote(int64(len(data)))
 	return nil
+}
+
+// put lets one write to a file at a time. The kernel does so anyway, and those
+// who wait there keep a processor busy that could open the next block.
+func (f *file) put(fd int, off int64, data []byte) error {
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	return writeData(fd, f.data, off, data)
 }
 
 func (f *file) fail(err error) {
