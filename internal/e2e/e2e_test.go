@@ -49,12 +49,20 @@ func (r *rig) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
+// maxRSS is what no command may take, in KiB: the promise is 150 MiB, and a
+// little is for the kernel's way of counting huge pages.
+const maxRSS = 165 << 10
+
 // coffer runs the command, which must succeed.
 func (r *rig) coffer(args ...string) string {
 	r.t.Helper()
-	out, err := r.command(args...).CombinedOutput()
+	cmd := r.command(args...)
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		r.t.Fatalf("coffer %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	if used, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok && used.Maxrss > maxRSS {
+		r.t.Errorf("coffer %s took %d MiB of memory", strings.Join(args, " "), used.Maxrss>>10)
 	}
 	return string(out)
 }

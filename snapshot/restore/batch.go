@@ -124,6 +124,9 @@ func (p *planner) plan(ctx context.Context, files func(context.Context) error) e
 
 // file adds the content of a file, to several batches if it is large.
 func (p *planner) file(ctx context.Context, f *file) error {
+	if len(f.e.Content) == 0 && !f.e.Spilled() {
+		return f.part() // nothing to load: a batch could fill with a million of these
+	}
 	p.now.files = append(p.now.files, f)
 	off := int64(0)
 	for ref, err := range p.run.tree.refs(ctx, f.e) {
