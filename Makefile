@@ -7,7 +7,7 @@ TOOLS   := $(BIN)/tools
 
 # What the tests use that is not Go: judges that are not ours, and the
 # independent reader's libraries.
-PACKAGES := rsync git python3 python3-cryptography python3-zstandard python3-argon2 zstd acl attr
+PACKAGES := rsync git python3 python3-cryptography python3-zstandard python3-argon2 zstd acl attr btrfs-progs xfsprogs
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 ERRCHECK    := github.com/kisielk/errcheck@v1.30.0

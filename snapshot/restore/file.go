@@ -93,7 +93,7 @@ func (f *file) newMode() uint32 {
 
 // prepare does what must come before content.
 func (f *file) prepare(fd int) error {
-	if f.e.Flags&earlyFlags != 0 {
+	if f.dir.inherit || f.e.Flags&earlyFlags != 0 {
 		_ = setFlags(inode{fd: fd}, f.e.Flags&earlyFlags, earlyFlags) // apply reports it
 	}
 	if f.data == nil {
