@@ -161,7 +161,7 @@ func (h *DirHandle) fsOf(name string, st *unix.Stat_t) uint32 {
 	if n, ok := h.tree.host.rootNumber(dev); ok {
 		return n
 	}
-	if typeOf(uint32(st.Mode)) == snapshot.Dir {
+	if snapshot.TypeOf(uint32(st.Mode)) == snapshot.Dir {
 		return h.tree.host.number(h.join(name))
 	}
 	// A file mounted over another, or a layer of an overlay that shows

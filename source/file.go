@@ -54,7 +54,7 @@ func openFileAt(dirfd int, name string, st *unix.Stat_t) (int, error) {
 		return -1, err
 	}
 	ino, dev := st.Ino, st.Dev
-	if typeOf(uint32(st.Mode)) != snapshot.File {
+	if snapshot.TypeOf(uint32(st.Mode)) != snapshot.File {
 		return -1, fmt.Errorf("%w: no regular file any more", ErrReplaced)
 	}
 	fd, err := openQuiet(dirfd, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_NOCTTY|unix.O_CLOEXEC)

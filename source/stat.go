@@ -12,7 +12,7 @@ import (
 // fillStat sets all fields of e that come from st. fs is the number of the
 // file system. It fails for a type that no snapshot can hold.
 func (t *Tree) fillStat(e *snapshot.Entry, st *unix.Stat_t, fs uint32) error {
-	typ := typeOf(uint32(st.Mode))
+	typ := snapshot.TypeOf(uint32(st.Mode))
 	if typ == 0 {
 		return fmt.Errorf("unknown file type %#o", st.Mode&unix.S_IFMT)
 	}
@@ -53,25 +53,5 @@ func timeOf(ts unix.Timespec) snapshot.Time {
 	return snapshot.Time{Sec: int64(ts.Sec), Nsec: uint32(ts.Nsec)}
 }
 
-func typeOf(mode uint32) snapshot.Type {
-	switch mode & unix.S_IFMT {
-	case unix.S_IFREG:
-		return snapshot.File
-	case unix.S_IFDIR:
-		return snapshot.Dir
-	case unix.S_IFLNK:
-		return snapshot.Symlink
-	case unix.S_IFBLK:
-		return snapshot.Block
-	case unix.S_IFCHR:
-		return snapshot.Char
-	case unix.S_IFIFO:
-		return snapshot.Fifo
-	case unix.S_IFSOCK:
-		return snapshot.Socket
-	}
-	return 0
-}
-
-// typeOfDirent is typeOf for d_type; 0 where the file system does not tell.
-func typeOfDirent(d byte) snapshot.Type { return typeOf(uint32(d) << 12) }
+// typeOfDirent is snapshot.TypeOf for d_type; 0 where the file system does not tell.
+func typeOfDirent(d byte) snapshot.Type { return snapshot.TypeOf(uint32(d) << 12) }

@@ -57,7 +57,7 @@ func (k *taker) entry(dfd int, name string) *snapshot.Entry {
 	st, err := lstat(dfd, name)
 	k.ok(err)
 	e := &snapshot.Entry{
-		Name: name, Type: typeOf(st.Mode), Mode: st.Mode & 07777, UID: st.Uid, GID: st.Gid, MTime: timeOf(&st),
+		Name: name, Type: snapshot.TypeOf(st.Mode), Mode: st.Mode & 07777, UID: st.Uid, GID: st.Gid, MTime: timeOf(&st),
 		Links: uint32(st.Nlink),
 	}
 	if e.Type != snapshot.Dir && st.Nlink > 1 {

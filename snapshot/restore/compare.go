@@ -41,7 +41,7 @@ func (r *run) compare(f *file) (verdict, error) {
 	if err != nil {
 		return absent, err
 	}
-	if typeOf(st.Mode) != f.e.Type || r.claimedByOther(f, &st) {
+	if snapshot.TypeOf(st.Mode) != f.e.Type || r.claimedByOther(f, &st) {
 		return differs, nil
 	}
 	return f.compareWith(dfd, &st)
@@ -143,7 +143,7 @@ func (f *file) applyInPlace() error {
 	if err != nil {
 		return err
 	}
-	if st.Nlink > 1 || typeOf(st.Mode) != f.e.Type {
+	if st.Nlink > 1 || snapshot.TypeOf(st.Mode) != f.e.Type {
 		return errMoved
 	}
 	if err := clearFlags(n); err != nil && f.run.own.root {

@@ -73,7 +73,7 @@ func (r *run) deleteExtra(d *dir, name string) error {
 	if err != nil {
 		return err
 	}
-	t := typeOf(st.Mode)
+	t := snapshot.TypeOf(st.Mode)
 	if r.opt.Exclude != nil && r.opt.Exclude(d.below(name), t == snapshot.Dir) {
 		return nil
 	}
@@ -95,7 +95,7 @@ func (r *run) removeAll(d *dir, name string) error {
 		return nil
 	case err != nil:
 		return err
-	case typeOf(st.Mode) != snapshot.Dir:
+	case snapshot.TypeOf(st.Mode) != snapshot.Dir:
 		return d.with(func(fd int) error { return d.unlink(fd, name) })
 	case st.Dev != d.id.dev:
 		return errOtherFS

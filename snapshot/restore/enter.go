@@ -44,7 +44,7 @@ func (d *dir) look() error {
 		return nil
 	case err != nil:
 		return err
-	case typeOf(st.Mode) != snapshot.Dir:
+	case snapshot.TypeOf(st.Mode) != snapshot.Dir:
 		d.run.rep.done(Replace, d.parent, d.name, d.e)
 		return nil
 	}
@@ -124,7 +124,7 @@ func (d *dir) enter(pfd int) error {
 	if err != nil {
 		return err
 	}
-	if typeOf(st.Mode) != snapshot.Dir {
+	if snapshot.TypeOf(st.Mode) != snapshot.Dir {
 		return d.replace(pfd)
 	}
 	d.note(&st)

@@ -110,7 +110,7 @@ func (it *item) sameFlags(n inode) (bool, error) {
 // unlockName clears what forbids to change or replace a name in a directory.
 func unlockName(dfd int, name string) error {
 	st, err := lstat(dfd, name)
-	if err != nil || !hasFlags(typeOf(st.Mode)) {
+	if err != nil || !hasFlags(snapshot.TypeOf(st.Mode)) {
 		return err
 	}
 	fd, err := openat(dfd, name, unix.O_RDONLY|unix.O_NONBLOCK, 0)

@@ -220,27 +220,6 @@ func lstat(dfd int, name string) (unix.Stat_t, error) {
 	return st, err
 }
 
-// typeOf translates st_mode.
-func typeOf(mode uint32) snapshot.Type {
-	switch mode & unix.S_IFMT {
-	case unix.S_IFREG:
-		return snapshot.File
-	case unix.S_IFDIR:
-		return snapshot.Dir
-	case unix.S_IFLNK:
-		return snapshot.Symlink
-	case unix.S_IFBLK:
-		return snapshot.Block
-	case unix.S_IFCHR:
-		return snapshot.Char
-	case unix.S_IFIFO:
-		return snapshot.Fifo
-	case unix.S_IFSOCK:
-		return snapshot.Socket
-	}
-	return 0
-}
-
 // timeOf returns a file's time of modification.
 func timeOf(st *unix.Stat_t) snapshot.Time {
 	return snapshot.Time{Sec: st.Mtim.Sec, Nsec: uint32(st.Mtim.Nsec)}

@@ -66,7 +66,7 @@ func (it *item) dress(dfd int, name string) error {
 	if err != nil {
 		return err
 	}
-	if typeOf(st.Mode) != it.e.Type {
+	if snapshot.TypeOf(st.Mode) != it.e.Type {
 		return errMoved
 	}
 	_, err = it.apply(n, haveOf(&st, it.dir.inherit))

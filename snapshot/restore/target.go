@@ -149,7 +149,7 @@ func (t *target) readMarker(alone bool) (*state, error) {
 	text := make([]byte, 16<<10)
 	n, err := pread(fd, text, 0)
 	st, statErr := inode{fd: fd}.stat()
-	if err != nil || statErr != nil || typeOf(st.Mode) != snapshot.File || st.Nlink != 1 {
+	if err != nil || statErr != nil || snapshot.TypeOf(st.Mode) != snapshot.File || st.Nlink != 1 {
 		_ = unix.Close(fd)
 		return nil, nil
 	}
