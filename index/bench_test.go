@@ -66,20 +66,20 @@ func syntheticSegment(b *testing.B, number, n int) *index.Segment {
 // syntheticView attaches to the table and adds what it does not have.
 func syntheticView(b *testing.B, where string) *index.View {
 	open := func() (*index.Table, error) { return index.OpenTable(where, key) }
-	var names []string
+	var wants []index.Want
 	for i := 0; i*perSegment < *chunks; i++ {
-		names = append(names, strconv.Itoa(i))
+		wants = append(wants, index.Want{Name: strconv.Itoa(i)})
 	}
 	start := time.Now()
 	v := index.NewView(open, 1)
-	missing, err := v.Attach(open, names)
+	missing, err := v.Attach(open, wants)
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Logf("opened a table without %d of %d segments in %v", len(missing), len(names), time.Since(start))
-	for _, name := range missing {
-		i, _ := strconv.Atoi(name) // made just above
-		if err := v.Add(name, syntheticSegment(b, i, min(perSegment, *chunks-i*perSegment))); err != nil || v.Trouble() != nil {
+	b.Logf("opened a table without %d of %d segments in %v", len(missing), len(wants), time.Since(start))
+	for _, want := range missing {
+		i, _ := strconv.Atoi(want.Name) // made just above
+		if err := v.Add(want.Name, syntheticSegment(b, i, min(perSegment, *chunks-i*perSegment)), nil); err != nil || v.Trouble() != nil {
 			b.Fatal(err, v.Trouble())
 		}
 	}
@@ -159,7 +159,7 @@ func BenchmarkMemory(b *testing.B) {
 				for id := range made.places {
 					ids = append(ids, id)
 				}
-				if err := v.Add(fmt.Sprint(i), decode(b, made.data)); err != nil {
+				if err := v.Add(fmt.Sprint(i), decode(b, made.data), nil); err != nil {
 					b.Fatal(err)
 				}
 			}

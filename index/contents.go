@@ -66,13 +66,9 @@ func (s *Segment) byPack() [][]uint32 {
 }
 
 func (s *Segment) fill(b uint32, entries []uint32) Filled {
-	k := 4 * int(b)
-	f := Filled{Block: Block{Pack: at(s.blocks, k), Offset: at(s.blocks, k+1), Sealed: at(s.blocks, k+2), Plain: at(s.blocks, k+3)}}
-	f.Chunks = make([]Entry, len(entries))
+	f := Filled{Block: s.Block(int(b)), Chunks: make([]Entry, len(entries))}
 	for j, e := range entries {
-		i := int(e)
-		f.Chunks[j] = Entry{Block: b, Offset: at(s.offset, i), Length: at(s.length, i) >> 1, Recipe: at(s.length, i)&1 == 1}
-		copy(f.Chunks[j].ID[:], s.id(i))
+		f.Chunks[j] = s.Entry(int(e))
 	}
 	slices.SortFunc(f.Chunks, func(a, b Entry) int { return cmp.Compare(a.Offset, b.Offset) })
 	return f

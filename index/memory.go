@@ -8,10 +8,11 @@ import (
 
 // A memory holds segments as they are. A few are searched one after another;
 // where many small backups left many small segments, a directory says which one
-// has a chunk.
+// has a chunk. What is in dead packs is not in the directory, so that it hides
+// nothing.
 type memory struct {
-	segs    map[string]*Segment
-	order   []*Segment
+	segs    map[string]*piece
+	order   []*piece
 	entries int
 	dir     map[uint64]slot // nil while the segments are few
 }
@@ -27,9 +28,9 @@ type slot struct{ seg, entry uint32 }
 // Nobody meets one but who looks for it; then all segments are searched.
 const contested = ^uint32(0)
 
-func newMemory() memory { return memory{segs: map[string]*Segment{}} }
+func newMemory() memory { return memory{segs: map[string]*piece{}} }
 
-func (m *memory) add(name string, s *Segment) {
+func (m *memory) add(name string, s *piece) {
 	m.segs[name] = s
 	m.order = append(m.order, s)
 	m.entries += s.Len()
@@ -44,9 +45,12 @@ func (m *memory) add(name string, s *Segment) {
 	}
 }
 
-// enter puts all entries of a segment into the directory.
+// enter puts the live entries of a segment into the directory.
 func (m *memory) enter(seg int) {
 	for i := range m.order[seg].nentries {
+		if m.order[seg].isDead(i) {
+			continue
+		}
 		mine := slot{uint32(seg), uint32(i)}
 		id := m.order[seg].id(i)
 		key := binary.LittleEndian.Uint64(id)
@@ -65,7 +69,7 @@ func (m *memory) id(s slot) []byte   { return m.order[s.seg].id(int(s.entry)) }
 func (m *memory) place(s slot) Place { return m.order[s.seg].place(int(s.entry)) }
 
 // without returns a memory of the segments that gone does not name.
-func (m *memory) without(gone map[string]span) memory {
+func (m *memory) without(gone map[string]held) memory {
 	rest := newMemory()
 	for name, s := range m.segs {
 		if _, ok := gone[name]; !ok {
@@ -90,7 +94,7 @@ func (m *memory) lookup(id chunk.ID) (best Place, found bool) {
 		}
 	}
 	for _, s := range m.order {
-		if p, ok := s.Lookup(id); ok && (!found || best.Recipe) {
+		if p, ok := s.lookup(id); ok && (!found || best.Recipe) {
 			best, found = p, true
 			if !p.Recipe {
 				break

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"coffer/index"
@@ -44,6 +45,7 @@ func TestTableRots(t *testing.T) {
 			for n := 0; ; n++ {
 				w := newWorld(t)
 				w.grow(3, 400)
+				w.kill("index/1", 0, 3, 7)
 				v, _ := w.view()
 				w.close(v)
 				path, size := w.file(n)
@@ -97,14 +99,13 @@ func (w *world) heals(file string) {
 
 // misses counts what is not found. What is found must be right.
 func (w *world) misses(v *index.View) (n int) {
-	for _, m := range w.segs {
-		for id, want := range m.places {
-			got, ok, err := v.Lookup(id)
-			if err != nil || !ok {
-				n++
-			} else if got != want {
-				w.t.Errorf("%s: %+v; want %+v", id.Short(), got, want)
-			}
+	for id, places := range w.places() {
+		got, ok, err := v.Lookup(id)
+		switch {
+		case ok && err == nil && !slices.Contains(places, got):
+			w.t.Errorf("%s: %+v; want one of %+v", id.Short(), got, places)
+		case len(places) > 0 && (err != nil || !ok):
+			n++
 		}
 	}
 	return n

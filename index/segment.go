@@ -1,6 +1,9 @@
 // Package index says where in the packs a chunk is. Immutable segments are the
 // truth; they are sorted by ID, so that one is searched as it lies in memory.
-// A Table is a local cache of many segments, a View the sum of both.
+// A Table is a local cache of many segments, a View the sum of both. A prune
+// condemns packs without touching segments: beside a segment stands then the
+// list of its dead packs, whose entries nobody finds. Merge makes few segments
+// of many and leaves out what is dead.
 //
 // A segment's plain bytes, numbers little-endian, columns one after another:
 //
@@ -10,7 +13,7 @@
 //	fan-out: for each first byte of an ID, how many entries sort up to it       (256 x u32)
 //	entries: all IDs (32 each, ascending) | all block numbers u32 | all offsets
 //	         in the plain block u32 | all lengths<<1 + form u32
-//	refs:    entry u32 | ID 32: the chunks that a recipe names                  (36 each)
+//	refs:    entry u32, ascending | ID 32: the chunks that a recipe names       (36 each)
 package index
 
 import (
@@ -18,7 +21,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"iter"
 	"math"
 	"slices"
 	"sort"
@@ -81,16 +83,31 @@ type Place struct {
 	Recipe      bool
 }
 
+// A ref says that the recipe which is the entry-th entry names a chunk.
+type ref struct {
+	entry uint32
+	id    chunk.ID
+}
+
 // Encode returns the segment's bytes. It sorts entries; two entries of one ID
 // are an error.
 func Encode(packs []Pack, blocks []Block, entries []Entry) ([]byte, error) {
+	slices.SortFunc(entries, func(a, b Entry) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	s, err := encode(packs, blocks, entries, nil)
+	if err != nil {
+		return nil, err
+	}
+	return s.Bytes(), nil
+}
+
+// encode returns the segment of sorted entries and refs.
+func encode(packs []Pack, blocks []Block, entries []Entry, refs []ref) (*Segment, error) {
 	if i := slices.IndexFunc(entries, func(e Entry) bool { return e.Length > math.MaxInt32 }); i >= 0 {
 		return nil, fmt.Errorf("encode index segment: a chunk of %d bytes: %w", entries[i].Length, ErrDamaged)
 	}
-	slices.SortFunc(entries, func(a, b Entry) int { return bytes.Compare(a.ID[:], b.ID[:]) })
-	b := make([]byte, 0, headSize+len(packs)*packSize+len(blocks)*blockSize+fanSize+len(entries)*entrySize)
+	b := make([]byte, 0, headSize+len(packs)*packSize+len(blocks)*blockSize+fanSize+len(entries)*entrySize+len(refs)*refSize)
 	b = append(b, magic...)
-	for _, n := range []int{len(packs), len(blocks), len(entries), 0} {
+	for _, n := range []int{len(packs), len(blocks), len(entries), len(refs)} {
 		b = u32(b, uint32(n))
 	}
 	for _, p := range packs {
@@ -100,10 +117,14 @@ func Encode(packs []Pack, blocks []Block, entries []Entry) ([]byte, error) {
 		b = u32(u32(u32(u32(b, k.Pack), k.Offset), k.Sealed), k.Plain)
 	}
 	b = appendEntries(b, entries)
-	if _, err := Decode(b); err != nil {
+	for _, r := range refs {
+		b = append(u32(b, r.entry), r.id[:]...)
+	}
+	s, err := Decode(b)
+	if err != nil {
 		return nil, fmt.Errorf("encode index segment: %w", err)
 	}
-	return b, nil
+	return s, nil
 }
 
 func u32(b []byte, v uint32) []byte { return binary.LittleEndian.AppendUint32(b, v) }
@@ -136,18 +157,23 @@ func appendEntries(b []byte, entries []Entry) []byte {
 		b = u32(b, e.Offset)
 	}
 	for _, e := range entries {
-		form := uint32(0)
-		if e.Recipe {
-			form = 1
-		}
-		b = u32(b, e.Length<<1|form)
+		b = u32(b, e.Length<<1|form(e))
 	}
 	return b
+}
+
+// form is 1 for a recipe.
+func form(e Entry) uint32 {
+	if e.Recipe {
+		return 1
+	}
+	return 0
 }
 
 // A Segment is a decoded segment: its bytes, and where the columns begin.
 type Segment struct {
 	Packs                   []Pack
+	all                     []byte
 	blocks, fan, ids, block []byte
 	offset, length, refs    []byte
 	nblocks, nentries       int
@@ -164,7 +190,7 @@ func Decode(b []byte) (*Segment, error) {
 	if ne > maxEntries || want != len(b) {
 		return nil, fmt.Errorf("%d bytes where its counts need %d: %w", len(b), want, ErrDamaged)
 	}
-	s := &Segment{nblocks: nb, nentries: ne}
+	s := &Segment{all: b, nblocks: nb, nentries: ne}
 	rest := b[headSize:]
 	take := func(n int) (part []byte) { part, rest = rest[:n:n], rest[n:]; return part }
 	s.setPacks(take(np * packSize))
@@ -206,7 +232,10 @@ func (s *Segment) check() error {
 	if int(prev) != s.nentries {
 		return fmt.Errorf("fan-out: %w", ErrDamaged)
 	}
-	return s.checkEntries()
+	if err := s.checkEntries(); err != nil {
+		return err
+	}
+	return s.checkRefs()
 }
 
 func (s *Segment) checkEntries() error {
@@ -226,6 +255,19 @@ func (s *Segment) checkEntries() error {
 	return nil
 }
 
+// checkRefs sees that refs are sorted and belong to recipes.
+func (s *Segment) checkRefs() error {
+	prev := uint32(0)
+	for i := range len(s.refs) / refSize {
+		e := s.refEntry(i)
+		if e < prev || int(e) >= s.nentries || at(s.length, int(e))&1 == 0 {
+			return fmt.Errorf("ref %d: %w", i, ErrDamaged)
+		}
+		prev = e
+	}
+	return nil
+}
+
 func (s *Segment) id(i int) []byte { return s.ids[i*chunk.IDSize : (i+1)*chunk.IDSize] }
 
 // bucket returns the range of entries whose first byte is c.
@@ -239,14 +281,23 @@ func (s *Segment) bucket(c byte) (lo, hi int) {
 // Len returns the number of entries.
 func (s *Segment) Len() int { return s.nentries }
 
+// Bytes returns what Decode was given.
+func (s *Segment) Bytes() []byte { return s.all }
+
 // Lookup returns the place of a chunk.
 func (s *Segment) Lookup(id chunk.ID) (Place, bool) {
-	lo, hi := s.bucket(id[0])
-	i := lo + sort.Search(hi-lo, func(i int) bool { return bytes.Compare(s.id(lo+i), id[:]) >= 0 })
-	if i == hi || !bytes.Equal(s.id(i), id[:]) {
+	i, ok := s.find(id)
+	if !ok {
 		return Place{}, false
 	}
 	return s.place(i), true
+}
+
+// find returns the position of a chunk's entry.
+func (s *Segment) find(id chunk.ID) (i int, ok bool) {
+	lo, hi := s.bucket(id[0])
+	i = lo + sort.Search(hi-lo, func(i int) bool { return bytes.Compare(s.id(lo+i), id[:]) >= 0 })
+	return i, i < hi && bytes.Equal(s.id(i), id[:])
 }
 
 func (s *Segment) place(i int) Place {
@@ -254,15 +305,4 @@ func (s *Segment) place(i int) Place {
 	length := at(s.length, i)
 	return Place{Pack: s.Packs[at(s.blocks, k)], BlockOffset: at(s.blocks, k+1), BlockSealed: at(s.blocks, k+2),
 		BlockPlain: at(s.blocks, k+3), Offset: at(s.offset, i), Length: length >> 1, Recipe: length&1 == 1}
-}
-
-// All yields every chunk and its place, in ascending order of IDs.
-func (s *Segment) All() iter.Seq2[chunk.ID, Place] {
-	return func(yield func(chunk.ID, Place) bool) {
-		for i := range s.nentries {
-			if !yield(chunk.ID(s.id(i)), s.place(i)) {
-				return
-			}
-		}
-	}
 }

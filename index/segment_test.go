@@ -2,6 +2,7 @@ package index_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,6 +18,18 @@ import (
 type made struct {
 	data   []byte
 	places map[chunk.ID]index.Place
+	bases  map[chunk.ID][]chunk.ID // what recipes name
+	dead   []uint32
+}
+
+// live returns the places that are not in dead packs.
+func (m made) live() map[chunk.ID]index.Place {
+	s, _ := index.Decode(m.data)
+	out := maps.Clone(m.places)
+	maps.DeleteFunc(out, func(_ chunk.ID, p index.Place) bool {
+		return slices.ContainsFunc(m.dead, func(d uint32) bool { return s.Packs[d] == p.Pack })
+	})
+	return out
 }
 
 // maker makes segments whose packs are never the same.
@@ -41,7 +54,7 @@ func (m *maker) make(t testing.TB, n int, recipe bool, ids ...chunk.ID) made {
 	for range n {
 		ids = append(ids, m.id())
 	}
-	out := made{places: map[chunk.ID]index.Place{}}
+	out := made{places: map[chunk.ID]index.Place{}, bases: map[chunk.ID][]chunk.ID{}}
 	var packs []index.Pack
 	var blocks []index.Block
 	var entries []index.Entry
@@ -55,16 +68,30 @@ func (m *maker) make(t testing.TB, n int, recipe bool, ids ...chunk.ID) made {
 		}
 		e := index.Entry{ID: id, Block: uint32(len(blocks) - 1), Offset: uint32(i % 10 * 100), Length: uint32(m.rnd.IntN(100)), Recipe: recipe}
 		entries = append(entries, e)
+		for range m.rnd.IntN(3) {
+			if recipe {
+				out.bases[id] = append(out.bases[id], ids[m.rnd.IntN(len(ids))])
+			}
+		}
 		b := blocks[e.Block]
 		out.places[id] = index.Place{Pack: packs[b.Pack], BlockOffset: b.Offset, BlockSealed: b.Sealed, BlockPlain: b.Plain,
 			Offset: e.Offset, Length: e.Length, Recipe: recipe}
 	}
 	m.rnd.Shuffle(len(entries), func(i, j int) { entries[i], entries[j] = entries[j], entries[i] })
-	data, err := index.Encode(packs, blocks, entries)
-	if err != nil {
+	var err error
+	if out.data, err = index.EncodeRefs(packs, blocks, entries, out.bases); err != nil {
 		t.Fatal(err)
 	}
-	out.data = data
+	return out
+}
+
+// bases returns what the recipes of a segment name.
+func bases(s *index.Segment) map[chunk.ID][]chunk.ID {
+	out := map[chunk.ID][]chunk.ID{}
+	for i, id := range s.Refs() {
+		of := s.Entry(i).ID
+		out[of] = append(out[of], id)
+	}
 	return out
 }
 
@@ -97,6 +124,12 @@ func TestSegmentRoundTrip(t *testing.T) {
 		}
 		if got := maps.Collect(s.All()); !maps.Equal(got, want.places) {
 			t.Errorf("%d: All differs", n)
+		}
+		if !bytes.Equal(s.Bytes(), want.data) {
+			t.Errorf("%d: Bytes differs", n)
+		}
+		if got := bases(s); !maps.EqualFunc(got, want.bases, slices.Equal) {
+			t.Errorf("%d: Refs differs", n)
 		}
 	}
 }
@@ -150,6 +183,72 @@ func TestContents(t *testing.T) {
 	}
 }
 
+// TestEntriesAndBlocks puts together again what All says.
+func TestEntriesAndBlocks(t *testing.T) {
+	want := newMaker(5).make(t, 333, true)
+	s := decode(t, want.data)
+	var blocks []index.Block
+	for i, b := range s.Blocks() {
+		if i != len(blocks) || b != s.Block(i) {
+			t.Fatalf("block %d of %d is not its number", i, len(blocks))
+		}
+		blocks = append(blocks, b)
+	}
+	if len(blocks) != 34 {
+		t.Errorf("%d blocks", len(blocks))
+	}
+	got, next := map[chunk.ID]index.Place{}, 0
+	for i, e := range s.Entries() {
+		if i != next || e != s.Entry(i) {
+			t.Fatalf("entry %d of %d is not its number", i, next)
+		}
+		next++
+		b := blocks[e.Block]
+		got[e.ID] = index.Place{Pack: s.Packs[b.Pack], BlockOffset: b.Offset, BlockSealed: b.Sealed, BlockPlain: b.Plain,
+			Offset: e.Offset, Length: e.Length, Recipe: e.Recipe}
+	}
+	if !maps.Equal(got, want.places) {
+		t.Error("Entries and Blocks differ from what was encoded")
+	}
+	if n := testing.AllocsPerRun(10, func() { sum(s) }); n > 0 {
+		t.Errorf("%v allocations to go through all", n)
+	}
+}
+
+// sum uses all that a prune does of a segment.
+func sum(s *index.Segment) (n uint64) {
+	for _, e := range s.Entries() {
+		n += uint64(e.ID[0]) + uint64(s.Block(int(e.Block)).Pack) + uint64(e.Length)
+	}
+	for i, id := range s.Refs() {
+		n += uint64(i) + uint64(id[0])
+	}
+	return n
+}
+
+// TestDecodeRefusesRefs: of what is no recipe, of what is not there, out of order.
+func TestDecodeRefusesRefs(t *testing.T) {
+	m := newMaker(6)
+	recipes := m.make(t, 40, true)
+	head, ref := 8+16, 4+chunk.IDSize
+	first := len(recipes.data) - ref*int(binary.LittleEndian.Uint32(recipes.data[head-4:]))
+	change := func(at int, to uint32) []byte {
+		out := bytes.Clone(recipes.data)
+		binary.LittleEndian.PutUint32(out[at:], to)
+		return out
+	}
+	whole := m.make(t, 40, false).data
+	whole = append(whole, recipes.data[first:first+ref]...)
+	binary.LittleEndian.PutUint32(whole[head-4:], 1)
+	for name, data := range map[string][]byte{
+		"of no recipe": whole, "of what is not there": change(len(recipes.data)-ref, 40), "out of order": change(first, 39),
+	} {
+		if _, err := index.Decode(data); !errors.Is(err, index.ErrDamaged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestEncodeRefuses(t *testing.T) {
 	packs, blocks := []index.Pack{{Kind: chunk.Data}}, []index.Block{{Plain: 10}}
 	for name, c := range map[string]struct {
@@ -172,7 +271,7 @@ func TestEncodeRefuses(t *testing.T) {
 // cuts it at every length. Decode refuses, or what it returns can be used: the
 // seal around a segment finds what it cannot.
 func TestSegmentDamage(t *testing.T) {
-	want := newMaker(3).make(t, 40, false)
+	want := newMaker(3).make(t, 40, true)
 	for i := range want.data {
 		for _, mask := range []byte{1, 0x80, 0xff} {
 			bad := bytes.Clone(want.data)
@@ -216,6 +315,7 @@ func use(t testing.TB, data []byte, want made) {
 			n -= len(b.Chunks)
 		}
 	}
+	sum(s)
 	if n > 0 {
 		t.Fatalf("Contents leaves out %d entries", n)
 	}

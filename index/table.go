@@ -21,9 +21,11 @@ var ErrBusy = errors.New("index cache is in use by other processes")
 // A Table is the Badger table built from segments: a local cache, so that
 // memory does not grow with the repository. It may be deleted at any moment
 // that nobody uses it, and is built again from segments. It knows only a keyed
-// hash of each ID.
+// hash of each ID. Of dead packs it knows nothing but that a segment was merged
+// without them.
 //
-//	s<segment name> -> first pack number u32 | packs u32    written last, when all below is on disk
+//	s<segment name> -> first pack number u32 | live packs u32 | hash 32 of the list of its dead packs, if it has any
+//	                   written last, when all below is on disk
 //	p<number u32>   -> pack (as in a segment)
 //	w               -> name of the segment that is being merged
 //	c<hash 16>      -> pack number | block offset | sealed | plain | offset | length<<1+form   (u32 each)
@@ -142,10 +144,25 @@ func (t *Table) countPacks() error {
 // A span is the pack numbers that one merged segment brought.
 type span struct{ first, n uint32 }
 
+// A mark says that a segment was merged without its dead packs.
+type mark struct {
+	span
+	dead string // deadSum
+}
+
+func (m mark) encode() []byte { return append(u32(u32(nil, m.first), m.n), m.dead...) }
+
+func decodeMark(v []byte) (mark, error) {
+	if len(v) != 8 && len(v) != 8+32 {
+		return mark{}, fmt.Errorf("index cache: bad mark: %w", ErrDamaged)
+	}
+	return mark{span{at(v, 0), at(v, 1)}, string(v[8:])}, nil
+}
+
 // merged returns the segments that the table holds. If a merge was cut off it
 // is none: entries without their mark may hide others.
-func (t *Table) merged() (map[string]span, error) {
-	out := map[string]span{}
+func (t *Table) merged() (map[string]mark, error) {
+	out := map[string]mark{}
 	err := t.view(func(tx *badger.Txn) error {
 		if _, err := tx.Get([]byte(mergingKey)); !errors.Is(err, badger.ErrKeyNotFound) {
 			return err
@@ -153,12 +170,9 @@ func (t *Table) merged() (map[string]span, error) {
 		it := tx.NewIterator(badger.IteratorOptions{Prefix: []byte("s"), PrefetchValues: true, PrefetchSize: 100})
 		defer it.Close()
 		for it.Rewind(); it.Valid(); it.Next() {
-			err := it.Item().Value(func(v []byte) error {
-				if len(v) != 8 {
-					return fmt.Errorf("index cache: bad span: %w", ErrDamaged)
-				}
-				out[string(it.Item().Key()[1:])] = span{binary.LittleEndian.Uint32(v), at(v, 1)}
-				return nil
+			err := it.Item().Value(func(v []byte) (err error) {
+				out[string(it.Item().Key()[1:])], err = decodeMark(v)
+				return err
 			})
 			if err != nil {
 				return err
@@ -176,11 +190,10 @@ func (t *Table) reset() error {
 	return guard(t.db.DropAll)
 }
 
-// merge adds all entries of a segment. Its mark is written last, after the
+// merge adds the live entries of a segment. Its mark is written last, after the
 // entries are on disk, so that a power cut leaves no mark without entries.
-func (t *Table) merge(name string, s *Segment) (span, error) {
-	sp := span{t.next, uint32(len(s.Packs))}
-	numbers := make(map[Pack]uint32, len(s.Packs))
+func (t *Table) merge(name string, s *piece) (span, error) {
+	numbers, sp := t.number(s)
 	wb := t.db.NewWriteBatch()
 	wb.SetMaxPendingTxns(2) // the default of 16 holds some 100 MB and is no faster
 	defer wb.Cancel()
@@ -188,9 +201,10 @@ func (t *Table) merge(name string, s *Segment) (span, error) {
 		return sp, fmt.Errorf("fill index cache: %w", err)
 	}
 	for i, p := range s.Packs {
-		n := sp.first + uint32(i)
-		numbers[p] = n
-		if err := wb.Set(packKey(n), appendPack(nil, p)); err != nil {
+		if s.mask != nil && s.mask[i] {
+			continue
+		}
+		if err := wb.Set(packKey(numbers[i]), appendPack(nil, p)); err != nil {
 			return sp, fmt.Errorf("fill index cache: %w", err)
 		}
 	}
@@ -202,18 +216,33 @@ func (t *Table) merge(name string, s *Segment) (span, error) {
 		return sp, fmt.Errorf("fill index cache: %w", err)
 	}
 	return sp, t.db.Update(func(tx *badger.Txn) error {
-		err := tx.Set(append([]byte("s"), name...), u32(u32(nil, sp.first), sp.n))
+		err := tx.Set(append([]byte("s"), name...), mark{sp, deadSum(s.dead)}.encode())
 		return errors.Join(err, tx.Delete([]byte(mergingKey)))
 	})
 }
 
-func (t *Table) mergeEntries(wb *badger.WriteBatch, s *Segment, numbers map[Pack]uint32) error {
+// number gives the live packs of a segment the next numbers; dead ones have
+// none.
+func (t *Table) number(s *piece) (numbers []uint32, sp span) {
+	sp.first = t.next
+	numbers = make([]uint32, len(s.Packs))
+	for i := range numbers {
+		if s.mask == nil || !s.mask[i] {
+			numbers[i] = sp.first + sp.n
+			sp.n++
+		}
+	}
+	return numbers, sp
+}
+
+func (t *Table) mergeEntries(wb *badger.WriteBatch, s *piece, numbers []uint32) error {
 	h := t.hasher()
-	for id, p := range s.All() {
-		form := uint32(0)
-		if p.Recipe {
-			form = 1
-			_, old, ok, err := t.lookup(h, id)
+	for i, e := range s.Entries() {
+		if s.isDead(i) {
+			continue
+		}
+		if e.Recipe {
+			_, old, ok, err := t.lookup(h, e.ID)
 			if err != nil {
 				return err
 			}
@@ -221,10 +250,11 @@ func (t *Table) mergeEntries(wb *badger.WriteBatch, s *Segment, numbers map[Pack
 				continue
 			}
 		}
+		b := s.Block(int(e.Block))
 		v := make([]byte, 0, 24)
-		v = u32(u32(u32(v, numbers[p.Pack]), p.BlockOffset), p.BlockSealed)
-		v = u32(u32(u32(v, p.BlockPlain), p.Offset), p.Length<<1|form)
-		if err := wb.Set(chunkKey(h, id), v); err != nil {
+		v = u32(u32(u32(v, numbers[b.Pack]), b.Offset), b.Sealed)
+		v = u32(u32(u32(v, b.Plain), e.Offset), e.Length<<1|form(e))
+		if err := wb.Set(chunkKey(h, e.ID), v); err != nil {
 			return err
 		}
 	}

@@ -49,39 +49,78 @@ func (w *world) open() (*index.Table, error) {
 
 func (w *world) names() []string { return slices.Sorted(maps.Keys(w.segs)) }
 
+func (w *world) wants() (out []index.Want) {
+	for _, name := range w.names() {
+		out = append(out, w.want(name))
+	}
+	return out
+}
+
+func (w *world) want(name string) index.Want { return index.Want{Name: name, Dead: w.segs[name].dead} }
+
 // view makes a view as a store does: what the table has, and then the rest. It
 // returns how many segments had to be added.
 func (w *world) view() (*index.View, int) {
 	w.t.Helper()
 	v := index.NewView(w.open, w.limit)
-	missing, err := v.Attach(w.open, w.names())
+	missing, err := v.Attach(w.open, w.wants())
 	if err != nil {
-		missing = w.names()
+		missing = w.wants()
 	}
-	w.add(v, missing...)
+	for _, want := range missing {
+		w.add(v, want.Name)
+	}
 	return v, len(missing)
 }
 
 func (w *world) add(v *index.View, names ...string) {
 	w.t.Helper()
 	for _, name := range names {
-		if err := v.Add(name, decode(w.t, w.segs[name].data)); err != nil {
+		if err := v.Add(name, decode(w.t, w.segs[name].data), w.segs[name].dead); err != nil {
 			w.t.Fatal(err)
 		}
 	}
 }
 
+// places returns all live places of every chunk; none of one that is only in
+// dead packs.
+func (w *world) places() map[chunk.ID][]index.Place {
+	out := map[chunk.ID][]index.Place{}
+	for _, m := range w.segs {
+		live := m.live()
+		for id := range m.places {
+			if p, ok := live[id]; ok {
+				out[id] = append(out[id], p)
+			} else if out[id] == nil {
+				out[id] = nil
+			}
+		}
+	}
+	return out
+}
+
+// isBest reports whether got is one of the places of a chunk, and no recipe if
+// there is a whole copy.
+func isBest(got index.Place, places []index.Place) bool {
+	whole := func(p index.Place) bool { return !p.Recipe }
+	return slices.Contains(places, got) && (whole(got) || !slices.ContainsFunc(places, whole))
+}
+
 // check looks up everything that is there, and some that is not.
 func (w *world) check(v *index.View) {
 	w.t.Helper()
-	for name, m := range w.segs {
-		if !v.Has(name) {
-			w.t.Errorf("%s is missing", name)
+	for _, want := range w.wants() {
+		if !v.Has(want) {
+			w.t.Errorf("%v is missing", want)
 		}
-		for id, want := range m.places {
-			if got, ok, err := v.Lookup(id); err != nil || !ok || got != want {
-				w.t.Fatalf("%s of %s: %+v, %v, %v; want %+v", id.Short(), name, got, ok, err, want)
-			}
+		if other := append(slices.Clone(want.Dead), 1<<20); v.Has(index.Want{Name: want.Name, Dead: other}) {
+			w.t.Errorf("%s is there with dead packs %v, not %v", want.Name, other, want.Dead)
+		}
+	}
+	for id, places := range w.places() {
+		got, ok, err := v.Lookup(id)
+		if err != nil || ok != (len(places) > 0) || ok && !isBest(got, places) {
+			w.t.Fatalf("%s: %+v, %v, %v; want one of %+v", id.Short(), got, ok, err, places)
 		}
 	}
 	for range 500 {

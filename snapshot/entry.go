@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"cmp"
 	"time"
 
 	"coffer/chunk"
@@ -32,6 +33,10 @@ func (t Time) AsTime() time.Time { return time.Unix(t.Sec, int64(t.Nsec)).UTC() 
 
 // TimeOf converts from a time.Time.
 func TimeOf(t time.Time) Time { return Time{Sec: t.Unix(), Nsec: uint32(t.Nanosecond())} }
+
+func compareTimes(a, b Time) int {
+	return cmp.Or(cmp.Compare(a.Sec, b.Sec), cmp.Compare(a.Nsec, b.Nsec))
+}
 
 // An Xattr is one extended attribute: POSIX ACLs and capabilities are here
 // too, under their system.* and security.* names, as the kernel gave them.

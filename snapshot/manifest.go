@@ -42,6 +42,9 @@ type Manifest struct {
 	Program   string    `cbor:"23,keyasint,omitempty"` // "coffer 0.1.0"
 	Excludes  []string  `cbor:"24,keyasint,omitempty"` // patterns as given
 	Top       []byte    `cbor:"25,keyasint,omitempty"` // EncodeEntry of "/" itself, named "root", where "/" was backed up
+	Original  string    `cbor:"26,keyasint,omitempty"` // ID that the snapshot goes by, where another commit made it first
+	Hold      *Hold     `cbor:"27,keyasint,omitempty"` // this commit is a hold on Original, and no snapshot of its own
+	Rewrote   string    `cbor:"28,keyasint,omitempty"` // snapshot that this one was made from, without some of its entries
 }
 
 // MaxWarnings is how many warnings a manifest keeps with their text; beyond

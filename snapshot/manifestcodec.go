@@ -1,9 +1,9 @@
 package snapshot
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // ManifestVersion is the version of the manifests that this program writes,
@@ -51,34 +51,29 @@ func decodeManifest(data []byte) (m Manifest, err error) {
 	if len(data) > maxManifest {
 		return m, damaged("%d bytes are more than %d", len(data), maxManifest)
 	}
-	if err := checkVersion(data); err != nil {
+	if err := checkVersion(data, ManifestVersion); err != nil {
 		return m, err
 	}
-	if err := codecs().manifest.Unmarshal(data, &m); err != nil {
-		return m, damaged("%v", err)
+	if err := decodeWhole(codecs().manifest, data, &m); err != nil {
+		return m, err
 	}
 	if err := m.check(); err != nil {
 		return m, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	// A manifest is small and rare enough to prove its form by writing it again.
-	again, err := marshal(&m)
-	if err == nil && !bytes.Equal(again, data) {
-		err = damaged("it is not in canonical form")
-	}
-	return m, err
+	return m, nil
 }
 
-// checkVersion looks at the version alone, so that a manifest of the future
-// is told from a damaged one.
-func checkVersion(data []byte) error {
+// checkVersion looks at the version alone, so that what comes from the future
+// is told from what is damaged.
+func checkVersion(data []byte, known int) error {
 	var v struct {
 		Version int `cbor:"1,keyasint"`
 	}
 	if err := codecs().version.Unmarshal(data, &v); err != nil {
 		return damaged("%v", err)
 	}
-	if v.Version != ManifestVersion {
-		return fmt.Errorf("it has version %d and this program knows version %d: use a newer coffer", v.Version, ManifestVersion)
+	if v.Version != known {
+		return fmt.Errorf("it has version %d and this program knows version %d: use a newer coffer", v.Version, known)
 	}
 	return nil
 }
@@ -101,5 +96,28 @@ func (m *Manifest) check() error {
 	if m.Bytes < 0 || m.NewBytes < 0 || m.Stored < 0 {
 		return errors.New("a number of bytes is negative")
 	}
-	return nil
+	return m.checkOrigin()
+}
+
+// checkOrigin looks at what ties a commit to others.
+func (m *Manifest) checkOrigin() error {
+	for _, id := range []string{m.Original, m.Rewrote} {
+		if id != "" && !isID(id) {
+			return fmt.Errorf("%q is no id of a snapshot", id)
+		}
+	}
+	if m.Hold == nil {
+		return nil
+	}
+	if m.Original == "" {
+		return errors.New("a hold does not say on which snapshot it is")
+	}
+	return m.Hold.check()
+}
+
+const idDigits = 32
+
+// isID reports whether id is one that the store may have given to a commit.
+func isID(id string) bool {
+	return len(id) == idDigits && strings.Trim(id, "0123456789abcdef") == ""
 }

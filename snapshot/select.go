@@ -10,17 +10,10 @@ import (
 	"time"
 )
 
-// A Snapshot is a manifest with the ID of the commit that made it real.
-type Snapshot struct {
-	ID string
-	Manifest
-}
-
 // Compare orders snapshots by their effective time, then by sequence.
 func Compare(a, b Snapshot) int {
 	return cmp.Or(
-		cmp.Compare(a.Effective.Sec, b.Effective.Sec),
-		cmp.Compare(a.Effective.Nsec, b.Effective.Nsec),
+		compareTimes(a.Effective, b.Effective),
 		cmp.Compare(a.Sequence, b.Sequence),
 		cmp.Compare(a.ID, b.ID),
 	)
@@ -68,6 +61,7 @@ func (f Filter) Apply(all []Snapshot) []Snapshot {
 type SelectError struct {
 	Arg        string
 	Candidates []string // IDs that it could mean, where it is ambiguous
+	Forgotten  string   // ID of the snapshot that it means, where that was forgotten
 	text       string
 }
 
@@ -94,6 +88,8 @@ const minPrefix = 4
 //
 // and each may be followed by a colon and an absolute path. Incomplete
 // snapshots are found by their ID only, for which the filter does not count.
+// Those that are not Present are not found; one that an ID means is told in the
+// error.
 func Select(all []Snapshot, arg string, filter Filter) (Snapshot, string, error) {
 	arg, subpath := splitPath(arg)
 	s, err := selectOne(all, arg, filter)
@@ -162,7 +158,7 @@ func endOf(t time.Time, unit time.Duration) time.Time {
 
 // whole are the snapshots that words and dates can mean.
 func whole(all []Snapshot, filter Filter) []Snapshot {
-	return slices.DeleteFunc(filter.Apply(all), func(s Snapshot) bool { return s.State == Incomplete })
+	return slices.DeleteFunc(filter.Apply(all), func(s Snapshot) bool { return s.State == Incomplete || !s.Present() })
 }
 
 func selectLatest(all []Snapshot, arg string, back int, filter Filter) (Snapshot, error) {
@@ -177,7 +173,7 @@ func selectBefore(all []Snapshot, arg string, end time.Time, filter Filter) (Sna
 	found := whole(all, filter)
 	limit := TimeOf(end)
 	i, _ := slices.BinarySearchFunc(found, limit, func(s Snapshot, t Time) int {
-		return cmp.Or(cmp.Compare(s.Effective.Sec, t.Sec), cmp.Compare(s.Effective.Nsec, t.Nsec))
+		return compareTimes(s.Effective, t)
 	})
 	if i == 0 {
 		return Snapshot{}, noSnapshot(arg, "no complete snapshot is from %q or before", arg)
@@ -185,28 +181,69 @@ func selectBefore(all []Snapshot, arg string, end time.Time, filter Filter) (Sna
 	return found[i-1], nil
 }
 
+// selectID prefers what is present, for that is what people see: a forgotten
+// snapshot whose ID begins alike does not make a prefix ambiguous.
 func selectID(all []Snapshot, arg string) (Snapshot, error) {
+	found, err := matchID(all, arg)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	present := Present(found)
+	switch {
+	case len(found) == 0:
+		return Snapshot{}, noSnapshot(arg, "no snapshot matches %q", arg)
+	case len(present) == 1:
+		return present[0], nil
+	case len(present) > 1:
+		return Snapshot{}, ambiguous(arg, present)
+	case len(found) > 1:
+		return Snapshot{}, ambiguous(arg, found)
+	}
+	return Snapshot{}, forgotten(arg, found[0].ID)
+}
+
+// matchID returns the snapshots whose ID begins with arg, or the one that has it
+// whole.
+func matchID(all []Snapshot, arg string) (found []Snapshot, err error) {
 	prefix := strings.ToLower(arg)
 	if len(prefix) < minPrefix || strings.Trim(prefix, "0123456789abcdef") != "" {
-		return Snapshot{}, noSnapshot(arg,
+		return nil, noSnapshot(arg,
 			"%q names no snapshot, say 'latest', a date like 2026-11-20, or at least %d digits of an id", arg, minPrefix)
 	}
-	var found []Snapshot
 	for _, s := range all {
 		if s.ID == prefix {
-			return s, nil
+			return []Snapshot{s}, nil
 		}
 		if strings.HasPrefix(s.ID, prefix) {
 			found = append(found, s)
 		}
 	}
-	switch len(found) {
-	case 0:
-		return Snapshot{}, noSnapshot(arg, "no snapshot matches %q", arg)
-	case 1:
-		return found[0], nil
+	return found, nil
+}
+
+func forgotten(arg, id string) error {
+	return &SelectError{Arg: arg, Forgotten: id, text: fmt.Sprintf(
+		"snapshot %s was forgotten: 'coffer undelete %s' brings it back until the next prune", id, id)}
+}
+
+// SelectForgotten finds the snapshot that was forgotten, by four or more digits
+// of its ID. A held one is among them: it is still to be seen, and can still be
+// brought back.
+func SelectForgotten(all []Snapshot, arg string) (Snapshot, error) {
+	matched, err := matchID(all, arg)
+	if err != nil {
+		return Snapshot{}, err
 	}
-	return Snapshot{}, ambiguous(arg, found)
+	found := slices.DeleteFunc(slices.Clone(matched), func(s Snapshot) bool { return !s.Forgotten })
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		return Snapshot{}, ambiguous(arg, found)
+	case len(matched) > 0:
+		return Snapshot{}, noSnapshot(arg, "snapshot %s was not forgotten", matched[0].ID)
+	}
+	return Snapshot{}, noSnapshot(arg, "no snapshot matches %q that was forgotten and not pruned yet", arg)
 }
 
 func ambiguous(arg string, found []Snapshot) error {

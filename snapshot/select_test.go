@@ -93,3 +93,49 @@ func TestSelectErrors(t *testing.T) {
 		t.Error("found one of none")
 	}
 }
+
+func TestSelectForgotten(t *testing.T) {
+	all := someSnapshots(t)
+	all[0].Forgotten = true // cccc3333, the newest
+	all[2].Forgotten = true // bbbb2222
+	all[1].Forgotten, all[1].Holds = true, []Held{{}}
+	for arg, want := range map[string]string{"latest": "bbbb9999", "latest~1": "aaaa1111", "2026-11-19": "aaaa1111", "bbbb": "bbbb9999", "aaaa": "aaaa1111"} {
+		if s, _, err := Select(all, arg, Filter{}); err != nil || s.ID != want {
+			t.Errorf("%q: %q, %v, want %q", arg, s.ID, err, want)
+		}
+	}
+	for _, arg := range []string{"cccc", "bbbb2222", "BBBB2:/x"} {
+		_, _, err := Select(all, arg, Filter{})
+		var e *SelectError
+		if !errors.As(err, &e) || len(e.Forgotten) != 8 || !strings.Contains(err.Error(), "forgotten: 'coffer undelete "+e.Forgotten+"' brings it back until the next prune") {
+			t.Errorf("%q: %v", arg, err)
+		}
+	}
+	if _, _, err := Select(all, "latest~2", Filter{}); err == nil {
+		t.Error("a forgotten one is counted")
+	}
+	all[3].Forgotten = true
+	if _, _, err := Select(all, "bbbb", Filter{}); err == nil || !strings.Contains(err.Error(), "matches 2 snapshots") {
+		t.Errorf("two that are forgotten: %v", err)
+	}
+}
+
+func TestSelectToUndelete(t *testing.T) {
+	all := someSnapshots(t)
+	all[1].Forgotten, all[1].Holds = true, []Held{{}}
+	all[2].Forgotten = true
+	for arg, want := range map[string]string{"aaaa": "aaaa1111", "bbbb": "bbbb2222", "bbbb2222": "bbbb2222"} {
+		if s, err := SelectForgotten(all, arg); err != nil || s.ID != want {
+			t.Errorf("%q: %q, %v", arg, s.ID, err)
+		}
+	}
+	all[3].Forgotten = true
+	for arg, want := range map[string]string{"bbbb": "matches 2", "cccc": "cccc3333 was not forgotten", "eeee": "no snapshot matches", "latest": "4 digits"} {
+		if _, err := SelectForgotten(all, arg); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", arg, err)
+		}
+	}
+	if all[0].ID != "cccc3333" || len(all) != 5 {
+		t.Error("the list was changed")
+	}
+}

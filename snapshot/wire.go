@@ -92,7 +92,8 @@ type codec struct {
 	strict cbor.DecMode // unknown fields are errors
 	lax    cbor.DecMode // unknown fields are skipped
 
-	manifest, version cbor.DecMode // strict and lax, with the bounds of manifests
+	manifest, version cbor.DecMode // strict, and lax for the version alone
+	notes             cbor.DecMode // strict
 
 	entries sync.Pool // of *[]wireEntry, cleared: half of what decoding a page allocates
 }
@@ -119,6 +120,8 @@ func newCodec() *codec {
 	c.strict = decMode(do)
 	do.MaxArrayElements = maxManifestArray
 	c.manifest = decMode(do)
+	do.MaxArrayElements = maxNoteCount
+	c.notes = decMode(do)
 	do.ExtraReturnErrors = cbor.ExtraDecErrorNone
 	c.version = decMode(do)
 	c.entries.New = func() any { return new([]wireEntry) }

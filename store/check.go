@@ -46,6 +46,7 @@ func (s *Store) Check(ctx context.Context, opt CheckOptions) (CheckReport, error
 	if err != nil {
 		return c.rep, err
 	}
+	defer v.release()
 	steps := []func(context.Context, *view) error{c.findPacks, c.listPacks, c.pick, c.missing}
 	if opt.Data {
 		steps = append(steps, c.records, c.readPacks)
@@ -198,10 +199,10 @@ func (c *checker) records(ctx context.Context, v *view) error {
 
 // generations sees that no record of a generation is gone: none is ever deleted.
 func (c *checker) generations(ctx context.Context, v *view) error {
-	for g := range v.generation + 1 {
+	for g := range v.Number + 1 {
 		names := []string{generationName(g)}
-		if g == 0 || g < v.generation { // the newest may be open
-			names = append(names, generationName(g)+doneSuffix)
+		if g == 0 || g < v.Number { // the newest may be open
+			names = append(names, closingName(g))
 		}
 		for _, name := range names {
 			if _, err := c.s.getRecord(ctx, name, maxRecord); isMissing(err) {

@@ -36,6 +36,12 @@ func (s *Store) Each(ctx context.Context, k chunk.Kind, ids []chunk.ID, fn func(
 	if err != nil {
 		return err
 	}
+	defer v.release()
+	return s.each(ctx, v, k, ids, fn)
+}
+
+// each is Each in a view.
+func (s *Store) each(ctx context.Context, v *view, k chunk.Kind, ids []chunk.ID, fn func(i int, data []byte, err error) error) error {
 	wants, err := s.plan(ctx, v, ids, fn)
 	if err != nil {
 		return err
@@ -46,7 +52,7 @@ func (s *Store) Each(ctx context.Context, k chunk.Kind, ids []chunk.ID, fn func(
 		n := runLength(wants)
 		run := wants[:n]
 		wants = wants[n:]
-		group.Go(func() error { return s.eachRun(running, k, run, fn) })
+		group.Go(func() error { return s.eachRun(running, v, k, run, fn) })
 	}
 	return cmp.Or(group.Wait(), ctx.Err()) // running itself is over once Wait returns
 }
@@ -89,7 +95,7 @@ func runLength(wants []want) int {
 // eachRun reads a run of blocks of one pack with one request and hands out
 // their chunks. If the request fails, blocks are tried one by one, so that a
 // bad spot on a disk costs only what lies on it.
-func (s *Store) eachRun(ctx context.Context, k chunk.Kind, run []want, fn func(int, []byte, error) error) error {
+func (s *Store) eachRun(ctx context.Context, v *view, k chunk.Kind, run []want, fn func(int, []byte, error) error) error {
 	start := int64(run[0].place.BlockOffset)
 	size := int(run[len(run)-1].end() - start)
 	raw, opened := s.buf.Get(size)[:size], s.buf.Get(maxPlain(run))
@@ -103,7 +109,7 @@ func (s *Store) eachRun(ctx context.Context, k chunk.Kind, run []want, fn func(i
 		}
 		p := run[0].place
 		sealed := raw[int64(p.BlockOffset)-start:][:p.BlockSealed]
-		if err := s.eachInBlock(ctx, k, run[:n], sealed, err, opened, fn); err != nil {
+		if err := s.eachInBlock(ctx, v, k, run[:n], sealed, err, opened, fn); err != nil {
 			return err
 		}
 		run = run[n:]
@@ -113,7 +119,7 @@ func (s *Store) eachRun(ctx context.Context, k chunk.Kind, run []want, fn func(i
 
 // eachInBlock opens a block and hands out its chunks. failed is why the run
 // could not be read.
-func (s *Store) eachInBlock(ctx context.Context, k chunk.Kind, wants []want, sealed []byte, failed error, opened []byte,
+func (s *Store) eachInBlock(ctx context.Context, v *view, k chunk.Kind, wants []want, sealed []byte, failed error, opened []byte,
 	fn func(int, []byte, error) error) error {
 	p := wants[0].place
 	plain, err := []byte(nil), failed
@@ -133,6 +139,8 @@ func (s *Store) eachInBlock(ctx context.Context, k chunk.Kind, wants []want, sea
 		var wErr error = &DamageError{Pack: packName(p.Pack), Chunk: w.id, Err: err}
 		if err == nil {
 			data, wErr = s.verified(plain, w.place, k, w.id)
+		} else if isMissing(err) {
+			data, wErr = s.loadMoved(ctx, v, k, w.id, wErr)
 		}
 		if err := fn(w.index, data, wErr); err != nil {
 			return err

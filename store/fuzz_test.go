@@ -15,8 +15,8 @@ import (
 func FuzzRecords(f *testing.F) {
 	cfg := Config{Version: 1, Hash: "blake3-256", Cipher: "aes-256-gcm/blake3", Codec: "zstd", Chunker: "rabin-53",
 		Poly: 0x3DA3358B4DC173, Min: 512 << 10, Bits: 19, Max: 4 << 20, PackSize: DefaultPackSize, Solid: DefaultSolid}
-	for _, v := range []any{cfg, generation{Version: 1}, intent{Version: 1, Writer: true, Snapshots: []string{"a"}},
-		fate{Version: 1, Outcome: fateCommit, Segments: []segmentRef{{"index/0/x", 5}}, Payload: []byte("p")}} {
+	for _, v := range []any{cfg, generation{Version: 1}, closing{Version: 1, Catalogue: []pieceRef{{Name: "x", Commits: 1}}}, intent{Version: 1, Writer: true, Snapshots: []string{"a"}},
+		fate{Version: 1, Outcome: fateCommit, Segments: []segmentRef{{Name: "index/0/x", Entries: 5}}, Payload: []byte("p")}} {
 		b, err := cbor.Marshal(v)
 		if err != nil {
 			f.Fatal(err)

@@ -13,7 +13,7 @@ import (
 // open solid block, large ones as blocks of their own. Whoever fills a block
 // seals it, so that as many processors work as there are callers.
 type lane struct {
-	w    *Session
+	w    *packer
 	kind chunk.Kind
 
 	mu   sync.Mutex

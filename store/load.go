@@ -23,7 +23,30 @@ func (s *Store) Load(ctx context.Context, k chunk.Kind, id chunk.ID) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	return s.load(ctx, v, k, id)
+	defer v.release()
+	data, err := s.load(ctx, v, k, id)
+	if isMissing(err) && !errors.Is(err, errAbsent) {
+		return s.loadMoved(ctx, v, k, id, err)
+	}
+	return data, err
+}
+
+// loadMoved loads a chunk whose pack has vanished since the view v was read: a
+// prune may have moved the chunk to another pack. If none has, err stands.
+func (s *Store) loadMoved(ctx context.Context, v *view, k chunk.Kind, id chunk.ID, err error) ([]byte, error) {
+	now, viewErr := s.current(ctx)
+	if viewErr == nil && now.Number == v.Number {
+		now.release()
+		now, viewErr = s.newestView(ctx)
+	}
+	if viewErr != nil {
+		return nil, errors.Join(err, viewErr)
+	}
+	defer now.release()
+	if now.Number == v.Number {
+		return nil, err
+	}
+	return s.load(ctx, now, k, id)
 }
 
 func (s *Store) load(ctx context.Context, v *view, k chunk.Kind, id chunk.ID) ([]byte, error) {
@@ -31,6 +54,11 @@ func (s *Store) load(ctx context.Context, v *view, k chunk.Kind, id chunk.ID) ([
 	if err != nil {
 		return nil, err
 	}
+	return s.loadAt(ctx, p, k, id)
+}
+
+// loadAt loads the chunk at a place.
+func (s *Store) loadAt(ctx context.Context, p index.Place, k chunk.Kind, id chunk.ID) ([]byte, error) {
 	plain, err := s.block(ctx, p)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -175,6 +203,7 @@ func (s *Store) Has(ctx context.Context, id chunk.ID) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	defer v.release()
 	_, ok, err := v.index.Lookup(id)
 	return ok, err
 }
@@ -186,6 +215,7 @@ func (s *Store) Missing(ctx context.Context, ids []chunk.ID) ([]chunk.ID, error)
 	if err != nil {
 		return nil, err
 	}
+	defer v.release()
 	var missing []chunk.ID
 	for _, id := range ids {
 		_, err := s.find(ctx, v, id)
@@ -204,6 +234,7 @@ func (s *Store) PackOf(ctx context.Context, id chunk.ID) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	defer v.release()
 	p, ok, err := v.index.Lookup(id)
 	if err != nil || !ok {
 		return "", err

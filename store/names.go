@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"coffer/chunk"
@@ -20,11 +21,43 @@ const (
 )
 
 func generationName(g uint64) string { return fmt.Sprintf("%s%010d", generationPrefix, g) }
-func fatePrefix(g uint64) string     { return fmt.Sprintf("fates/%010d/", g) }
-func fateName(g uint64, id string) string {
-	return fatePrefix(g) + id
+func closingName(g uint64) string    { return generationName(g) + doneSuffix }
+
+// Objects of one generation stand together, so that one listing shows them.
+func fatePrefix(g uint64) string             { return fmt.Sprintf("fates/%010d/", g) }
+func fateName(g uint64, id string) string    { return fatePrefix(g) + id }
+func sessionPrefix(g uint64) string          { return fmt.Sprintf("sessions/%010d/", g) }
+func sessionName(g uint64, id string) string { return sessionPrefix(g) + id }
+func beatPrefix(g uint64, id string) string  { return fmt.Sprintf("beats/%010d/%s-", g, id) }
+func beatName(g uint64, id string, n int) string {
+	return fmt.Sprintf("%s%06d", beatPrefix(g, id), n)
 }
-func sessionName(g uint64, id string) string { return fmt.Sprintf("sessions/%010d/%s", g, id) }
+
+// Prefixes of what bears the number of a generation next in its name.
+func numbered() []string {
+	return []string{"packs/", "index/", "catalogue/", "sessions/", "fates/", "beats/"}
+}
+
+// generationOf returns the number that a name bears behind one of the prefixes
+// above.
+func generationOf(name string) (uint64, error) {
+	parts := strings.Split(name, "/")
+	if len(parts) != 3 || len(parts[1]) != 10 {
+		return 0, fmt.Errorf("%q is no name of an object", name)
+	}
+	g, err := strconv.ParseUint(parts[1], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%q is no name of an object", name)
+	}
+	return g, nil
+}
+
+func pieceName(g uint64, sid pack.SID, k int) string {
+	return fmt.Sprintf("catalogue/%010d/%s-%06d", g, hex.EncodeToString(sid[:]), k)
+}
+
+// copySuffix ends the name of the second copy of a piece of the catalogue.
+const copySuffix = ".b"
 
 func packName(p index.Pack) string {
 	return fmt.Sprintf("packs/%010d/%s-%06d", p.Generation, hex.EncodeToString(p.SID[:]), p.Seq)

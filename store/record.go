@@ -3,18 +3,36 @@ package store
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/fxamacker/cbor/v2"
 
+	"coffer/chunk"
 	"coffer/seal"
 )
 
-// A generation record. This version only ever writes generation 0, which is
-// empty: prune, which writes others, comes later (docs/format.md).
+// A generation says what the repository is made of when it begins. It is
+// written once and never deleted.
 type generation struct {
-	Version int    `cbor:"1,keyasint"`
-	Number  uint64 `cbor:"2,keyasint"`
+	Version   int          `cbor:"1,keyasint"`
+	Number    uint64       `cbor:"2,keyasint"`
+	Base      []segmentRef `cbor:"3,keyasint,omitempty"` // the index, without what is condemned
+	Catalogue []pieceRef   `cbor:"4,keyasint,omitempty"` // the commits that the base covers, without those dropped
+	Covered   []string     `cbor:"5,keyasint,omitempty"` // commits of generation Number-1 that are in base and catalogue, or dropped
+	Dropped   []string     `cbor:"6,keyasint,omitempty"` // commits that end here: D
+	Lost      []byte       `cbor:"7,keyasint,omitempty"` // IDs of chunks that repair found lost, joined
+	Condemned int          `cbor:"8,keyasint,omitempty"` // how many packs of the generation before are not in the base
+	Host      string       `cbor:"9,keyasint,omitempty"` // who wrote it; for people only
+	Time      int64        `cbor:"10,keyasint,omitempty"`
+}
+
+// A closing ends the generations before its own. It is written once and never
+// deleted.
+type closing struct {
+	Version   int          `cbor:"1,keyasint"`
+	Number    uint64       `cbor:"2,keyasint"`
+	Segments  []segmentRef `cbor:"3,keyasint,omitempty"` // of commits that the generation's base does not cover, and of rescues
+	Catalogue []pieceRef   `cbor:"4,keyasint,omitempty"` // all valid commits of earlier generations
+	Delete    []string     `cbor:"5,keyasint,omitempty"` // names of objects that nothing needs any more
 }
 
 // An intent is what a session says of itself when it begins.
@@ -44,8 +62,9 @@ type fate struct {
 // A segmentRef names an index segment and says how large it is, so that a
 // reader knows what it costs before it loads it.
 type segmentRef struct {
-	Name    string `cbor:"1,keyasint"`
-	Entries uint32 `cbor:"2,keyasint"`
+	Name    string   `cbor:"1,keyasint"`
+	Entries uint32   `cbor:"2,keyasint"`
+	Dead    []uint32 `cbor:"3,keyasint,omitempty"` // positions of its packs that are condemned or gone
 }
 
 const recordVersion = 1
@@ -85,35 +104,22 @@ func (s *Store) putCBOR(ctx context.Context, name string, v any) error {
 	return s.putRecord(ctx, name, plain)
 }
 
-// putFirstGeneration writes generation 0 and closes it.
-func (s *Store) putFirstGeneration(ctx context.Context) error {
-	g := generation{Version: recordVersion}
-	for _, name := range []string{generationName(0), generationName(0) + doneSuffix} {
-		if err := s.putCBOR(ctx, name, g); err != nil {
-			return fmt.Errorf("write first generation: %w", err)
-		}
+// joinIDs and splitIDs turn a list of IDs into bytes and back.
+func joinIDs(ids []chunk.ID) []byte {
+	var b []byte
+	for _, id := range ids {
+		b = append(b, id[:]...)
 	}
-	return nil
+	return b
 }
 
-// newestGeneration lists the generations and returns the highest number.
-func (s *Store) newestGeneration(ctx context.Context) (uint64, error) {
-	newest, found := uint64(0), false
-	for info, err := range s.bucket.List(ctx, generationPrefix, "") {
-		if err != nil {
-			return 0, fmt.Errorf("list generations: %w", err)
-		}
-		var g uint64
-		text := strings.TrimSuffix(strings.TrimPrefix(info.Name, generationPrefix), doneSuffix)
-		if n, err := fmt.Sscanf(text, "%d", &g); n == 1 && err == nil {
-			newest, found = max(newest, g), true
-		}
+func splitIDs(b []byte) (map[chunk.ID]struct{}, error) {
+	if len(b)%chunk.IDSize != 0 {
+		return nil, fmt.Errorf("%d bytes are no list of chunks: %w", len(b), seal.ErrDamaged)
 	}
-	if !found {
-		return 0, fmt.Errorf("no generation is listed; part of the repository is missing: %w", seal.ErrDamaged)
+	ids := make(map[chunk.ID]struct{}, len(b)/chunk.IDSize)
+	for ; len(b) > 0; b = b[chunk.IDSize:] {
+		ids[chunk.ID(b[:chunk.IDSize])] = struct{}{}
 	}
-	if newest > 0 {
-		return 0, fmt.Errorf("the repository has been pruned by a newer coffer (generation %d); use that one", newest)
-	}
-	return newest, nil
+	return ids, nil
 }

@@ -32,27 +32,37 @@ func (b *segmentBuilder) add(p index.Pack, blocks []pack.Block) {
 }
 
 // putSegment writes the index segment of the packs that have none yet.
-func (w *Session) putSegment(ctx context.Context) error {
-	w.mu.Lock()
-	b := w.pending
-	w.pending = segmentBuilder{}
-	w.mu.Unlock()
+func (p *packer) putSegment(ctx context.Context) error {
+	p.mu.Lock()
+	b := p.pending
+	p.pending = segmentBuilder{}
+	p.mu.Unlock()
 	if len(b.packs) == 0 {
 		return nil
 	}
 	plain, err := index.Encode(b.packs, b.blocks, b.entries)
 	if err != nil {
-		return w.fail(err)
+		return p.fail(err)
 	}
-	name := segmentName(w.generation, w.sid, len(w.written))
-	sealed, err := w.s.box.SealRecord(name, plain)
+	ref, err := p.putPlainSegment(ctx, plain, len(b.entries))
+	if err != nil {
+		return p.fail(err)
+	}
+	p.written = append(p.written, ref)
+	return nil
+}
+
+// putPlainSegment writes an encoded segment under the next name.
+func (p *packer) putPlainSegment(ctx context.Context, plain []byte, entries int) (segmentRef, error) {
+	ref := segmentRef{Name: segmentName(p.generation, p.sid, p.pieces), Entries: uint32(entries)}
+	p.pieces++
+	sealed, err := p.s.box.SealRecord(ref.Name, plain)
 	if err == nil {
-		err = w.s.put(ctx, name, sealed)
+		err = p.s.put(ctx, ref.Name, sealed)
 	}
 	if err != nil {
-		return w.fail(fmt.Errorf("write index segment: %w", err))
+		return ref, fmt.Errorf("write index segment: %w", err)
 	}
-	w.stored.Add(int64(len(sealed)))
-	w.written = append(w.written, segmentRef{Name: name, Entries: uint32(len(b.entries))})
-	return nil
+	p.stored.Add(int64(len(sealed)))
+	return ref, nil
 }

@@ -3,20 +3,12 @@ package store
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"sync"
 	"sync/atomic"
-
-	"github.com/fxamacker/cbor/v2"
 
 	"coffer/bucket"
 	"coffer/chunk"
-	"coffer/index"
-	"coffer/store/pack"
 )
 
 // ErrFenced says that a session was declared dead while it ran: what it did is
@@ -37,32 +29,19 @@ type SessionStats struct {
 // safe for concurrent use until Commit or Abort, one of which must be called;
 // Store.Write does.
 type Session struct {
-	s          *Store
-	id         string
-	sid        pack.SID
-	generation uint64
-	view       *view
-	release    func() error
-	over       bool
+	*packer
+	view    *view
+	release func() error
+	over    bool
 
-	lanes [2]lane // by laneOf
-	slabs *slabPool
-	seq   atomic.Uint32
+	known map[chunk.ID]struct{} // saved in this session; under packer.mu
 
-	mu      sync.Mutex
-	known   map[chunk.ID]struct{} // saved in this session
-	pending segmentBuilder        // packs written but in no segment yet
-	written []segmentRef
-	err     error // first failure of a pack; the session is lost
-	packs   sync.WaitGroup
-	slots   chan struct{} // packs being written
-
-	newChunks, newBytes, reusedChunks, reusedBytes, stored, packCount atomic.Int64
+	newChunks, newBytes, reusedChunks, reusedBytes atomic.Int64
 }
 
-// packsInFlight is how many full packs are written at once. With the two that
-// are being filled they are the largest part of the memory of a backup.
-const packsInFlight = 1
+func newSession(s *Store) *Session {
+	return &Session{packer: newPacker(s), known: map[chunk.ID]struct{}{}, release: func() error { return nil }}
+}
 
 // Write runs fn in a session and commits what it saved, with the payload that
 // it returned. If fn fails, nothing of it remains visible.
@@ -78,76 +57,18 @@ func (s *Store) Write(ctx context.Context, fn func(context.Context, *Session) ([
 	return w.Commit(ctx, payload)
 }
 
-// Begin registers a writing session: intent first, then a second look that no
-// newer generation has appeared, then the view.
-func (s *Store) Begin(ctx context.Context) (*Session, error) {
-	w := &Session{s: s, slabs: newSlabPool(2 * (int(s.cfg.PackSize)/slabSize + 1)), known: map[chunk.ID]struct{}{},
-		slots: make(chan struct{}, packsInFlight)}
-	w.lanes[0], w.lanes[1] = lane{w: w, kind: chunk.Data}, lane{w: w, kind: chunk.Tree}
-	return w, w.register(ctx, intent{Version: recordVersion, Writer: true})
-}
-
-// register gives the session its id, its registration and its view.
-func (w *Session) register(ctx context.Context, in intent) error {
-	for {
-		g, err := w.s.newestGeneration(ctx)
-		if err != nil {
-			return err
-		}
-		if err := w.announce(ctx, g, in); err != nil {
-			return err
-		}
-		again, err := w.s.newestGeneration(ctx)
-		if err == nil && again == g {
-			w.generation = g
-			w.view, err = w.s.readView(ctx, g)
-		}
-		if err != nil {
-			return errors.Join(err, w.release())
-		}
-		if again == g {
-			return nil
-		}
-		if err := w.release(); err != nil { // the registration stays; only the sweep deletes
-			return fmt.Errorf("release session: %w", err)
-		}
-	}
-}
-
-// announce draws a new id and puts the registration, held where the backend
-// can show that we are alive.
-func (w *Session) announce(ctx context.Context, g uint64, in intent) error {
-	if _, err := io.ReadFull(w.s.env.Rand, w.sid[:]); err != nil {
-		return fmt.Errorf("draw session id: %w", err)
-	}
-	w.id = hex.EncodeToString(w.sid[:])
-	in.Host, in.PID, in.Started = w.s.env.Host, os.Getpid(), w.s.env.Now().Unix()
-	name := sessionName(g, w.id)
-	plain, err := cbor.Marshal(in)
-	if err != nil {
-		return fmt.Errorf("encode %s: %w", name, err)
-	}
-	sealed, err := w.s.box.SealRecord(name, plain)
-	if err != nil {
-		return err
-	}
-	w.release = func() error { return nil }
-	if h, ok := bucket.As[bucket.Holder](w.s.bucket); ok {
-		w.release, err = h.PutHeld(ctx, name, sealed)
-	} else {
-		err = w.s.put(ctx, name, sealed)
-	}
-	if err != nil {
-		return fmt.Errorf("register session: %w", err)
-	}
-	return nil
-}
-
 // ID returns the id that the commit will have.
 func (w *Session) ID() string { return w.id }
 
 // Commits returns the commits that this session may build on.
 func (w *Session) Commits() []Commit { return w.view.commits }
+
+// Lost reports whether a chunk that earlier snapshots name is lost, as repair
+// has recorded: it must be read again and saved.
+func (w *Session) Lost(id chunk.ID) bool { return w.view.Lost(id) }
+
+// AnyLost reports whether Lost can be true for any chunk.
+func (w *Session) AnyLost() bool { return len(w.view.lost) > 0 }
 
 // Load returns a chunk of the session's view, or one of a commit of its own.
 func (w *Session) Load(ctx context.Context, k chunk.Kind, id chunk.ID) ([]byte, error) {
@@ -205,77 +126,10 @@ func (w *Session) claim(id chunk.ID) (fresh bool, err error) {
 	return true, nil
 }
 
-// fail remembers the first error. A chunk that others count on may be lost with
-// it, so the session cannot be committed any more.
-func (w *Session) fail(err error) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.err == nil {
-		w.err = err
-	}
-	return err
-}
-
-func (w *Session) nextHeader(k chunk.Kind) pack.Header {
-	return pack.Header{Kind: k, SID: w.sid, Seq: w.seq.Add(1)}
-}
-
-// send writes a full pack while the caller goes on. It waits for a place.
-func (w *Session) send(ctx context.Context, p *packBuf) error {
-	select {
-	case w.slots <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	w.packs.Add(1)
-	go func() {
-		defer w.packs.Done()
-		defer func() { <-w.slots }()
-		if err := w.putPack(ctx, p); err != nil {
-			_ = w.fail(err) // Commit returns it
-		}
-	}()
-	return nil
-}
-
-func (w *Session) putPack(ctx context.Context, p *packBuf) error {
-	if err := p.finish(w.s.box, w.slabs); err != nil {
-		return err
-	}
-	ref := index.Pack{Generation: w.generation, SID: w.sid, Seq: p.header.Seq, Kind: p.header.Kind, Size: uint64(p.size)}
-	if err := w.s.bucket.Put(ctx, packName(ref), p.reader(), p.size); err != nil {
-		return fmt.Errorf("write pack: %w", err)
-	}
-	w.stored.Add(p.size)
-	w.packCount.Add(1)
-	w.slabs.put(p.slabs)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.pending.add(ref, p.blocks)
-	return nil
-}
-
 // Stats returns what the session has done so far.
 func (w *Session) Stats() SessionStats {
 	return SessionStats{NewChunks: w.newChunks.Load(), NewBytes: w.newBytes.Load(), ReusedChunks: w.reusedChunks.Load(),
 		ReusedBytes: w.reusedBytes.Load(), Stored: w.stored.Load(), Packs: w.packCount.Load()}
-}
-
-// Flush makes everything that was saved durable, short of the commit.
-func (w *Session) Flush(ctx context.Context) error {
-	for i := range w.lanes {
-		if err := w.lanes[i].flush(ctx); err != nil {
-			return w.fail(err)
-		}
-	}
-	w.packs.Wait()
-	w.mu.Lock()
-	err := w.err
-	w.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	return w.putSegment(ctx)
 }
 
 // Commit makes what was saved durable and real, and ends the session.
@@ -288,16 +142,7 @@ func (w *Session) Commit(ctx context.Context, payload []byte) (Commit, error) {
 	if err := w.decide(ctx, f); err != nil {
 		return c, errors.Join(err, w.end())
 	}
-	// A prune that took this session for dead would have closed a newer
-	// generation without it.
-	g, err := w.s.newestGeneration(ctx)
-	if err != nil {
-		return c, errors.Join(fmt.Errorf("see whether the commit stands: %w", err), w.end())
-	}
-	if g != w.generation {
-		return c, errors.Join(ErrFenced, w.end())
-	}
-	return c, w.end()
+	return c, errors.Join(w.stands(ctx), w.end())
 }
 
 // Abort gives up: nothing that was saved becomes visible. After Commit it does
@@ -322,6 +167,7 @@ func (w *Session) end() error {
 		return nil
 	}
 	w.over = true
+	w.view.release()
 	if err := w.release(); err != nil {
 		return fmt.Errorf("release session: %w", err)
 	}

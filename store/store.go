@@ -44,6 +44,9 @@ type Env struct {
 	Host     string           // for people who look at sessions
 
 	MemoryEntries int // 0: index.MemoryEntries; larger indexes go into the cache
+
+	BeatEvery time.Duration // 0: each minute; see register.go
+	PollEvery time.Duration // 0: every ten seconds; see reader.go
 }
 
 func (e Env) filled() Env {
@@ -62,6 +65,12 @@ func (e Env) filled() Env {
 	if e.Workers == 0 {
 		e.Workers = runtime.GOMAXPROCS(0)
 	}
+	if e.BeatEvery == 0 {
+		e.BeatEvery = beatEvery
+	}
+	if e.PollEvery == 0 {
+		e.PollEvery = pollEvery
+	}
 	return e
 }
 
@@ -78,8 +87,14 @@ type Store struct {
 	solids *scratch.Shelf // open solid blocks
 	blocks *blockCache
 
-	mu   sync.Mutex
-	view *view // newest that was read; nil before the first
+	fates  *memo[fate]
+	pieces *memo[[]settled]
+	asks   *memo[[]string]
+	notes  *memo[note]
+
+	reading sync.Mutex // held while segments are loaded into a view
+	mu      sync.Mutex
+	view    *view // newest that was read; nil before the first
 }
 
 func newStore(b bucket.Bucket, env Env, master seal.Master, cfg Config) (*Store, error) {
@@ -88,7 +103,8 @@ func newStore(b bucket.Bucket, env Env, master seal.Master, cfg Config) (*Store,
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{bucket: b, env: env, cfg: cfg, master: master, keys: master.Keys(id), blocks: newBlockCache(blockCacheBytes)}
+	s := &Store{bucket: b, env: env, cfg: cfg, master: master, keys: master.Keys(id), blocks: newBlockCache(blockCacheBytes),
+		fates: newMemo[fate](4096), pieces: newMemo[[]settled](64), asks: newMemo[[]string](4096), notes: newMemo[note](4096)}
 	s.hash.New = func() any { return chunk.NewHasher() }
 	s.buf = scratch.NewShelf(2*env.Workers, 2<<20+4<<10) // nearly all blocks: seal.keptBuffer
 	s.solids = scratch.NewShelf(env.Workers+2, 1<<20)
@@ -124,11 +140,11 @@ func (s *Store) Config() Config { return s.cfg }
 // Close releases the caches. Sessions must have ended.
 func (s *Store) Close() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.view == nil {
-		return nil
-	}
-	return s.view.index.Close()
+	v := s.view
+	s.view = nil
+	s.mu.Unlock()
+	v.release()
+	return nil
 }
 
 // sum returns the ID of data.

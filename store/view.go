@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
-	"coffer/bucket"
 	"coffer/chunk"
 	"coffer/index"
 )
@@ -17,15 +19,54 @@ import (
 type Commit struct {
 	ID      string
 	Payload []byte
+	Asked   bool // somebody has asked to forget it: it is there until the next prune
 }
 
 // A view is what one generation holds at the moment it was read: its commits
-// and where their chunks are.
+// and where their chunks are. It is used by whoever acquired it, and its index
+// is closed when the last one has released it.
 type view struct {
-	generation uint64
-	index      *index.View
-	commits    []Commit
-	segments   []segmentRef
+	state
+	index    *sharedIndex
+	commits  []Commit
+	settled  []settled // the same, with their generations
+	segments []segmentRef
+	lost     map[chunk.ID]struct{}
+	young    int // fates of this generation, whatever they say
+
+	uncovered fates // commits of the generation before, where this one is open and does not cover them
+}
+
+// A sharedIndex is an index that views of one generation have in common.
+type sharedIndex struct {
+	*index.View
+	users atomic.Int64
+	log   *slog.Logger
+}
+
+func (x *sharedIndex) release() {
+	if x.users.Add(-1) > 0 {
+		return
+	}
+	if err := x.Close(); err != nil {
+		x.log.Warn("the index cache could not be closed", "err", err)
+	}
+}
+
+func (v *view) release() {
+	if v != nil {
+		v.index.release()
+	}
+}
+
+// Lost reports whether repair has recorded that a chunk is lost and nobody has
+// stored it again since.
+func (v *view) Lost(id chunk.ID) bool {
+	if _, lost := v.lost[id]; !lost {
+		return false
+	}
+	_, found, err := v.index.Lookup(id)
+	return !found && err == nil
 }
 
 // recordReaders is how many small records are read at once: enough to hide a
@@ -34,70 +75,138 @@ const recordReaders = 8
 
 // Refresh reads what has been committed until now. Loads see it from then on.
 func (s *Store) Refresh(ctx context.Context) error {
-	g, err := s.newestGeneration(ctx)
-	if err != nil {
-		return err
+	v, err := s.newestView(ctx)
+	if err == nil {
+		v.release()
 	}
-	_, err = s.readView(ctx, g)
 	return err
 }
 
-// Commits returns all commits, in no particular order.
+// newestView reads the view of the newest generation. If a prune removes what
+// it is about to read, it starts over. The caller releases it.
+func (s *Store) newestView(ctx context.Context) (v *view, err error) {
+	for range viewTries {
+		g, turnErr := s.newestGeneration(ctx)
+		if turnErr != nil {
+			return nil, turnErr
+		}
+		if v, err = s.readView(ctx, g); err == nil || !isMissing(err) {
+			return v, err
+		}
+	}
+	return nil, fmt.Errorf("a part of the repository is missing: run 'coffer repair': %w", err)
+}
+
+// Commits returns all valid commits, in no particular order.
 func (s *Store) Commits(ctx context.Context) ([]Commit, error) {
 	v, err := s.current(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return v.commits, nil
-}
-
-// current returns the newest view that was read, and reads one if there is
-// none.
-func (s *Store) current(ctx context.Context) (*view, error) {
-	s.mu.Lock()
-	v := s.view
-	s.mu.Unlock()
-	if v != nil {
-		return v, nil
-	}
-	if err := s.Refresh(ctx); err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.view, nil
-}
-
-// readView reads the commits of generation g and makes them the current view.
-// Segments that the last view has are not read again.
-func (s *Store) readView(ctx context.Context, g uint64) (*view, error) {
-	names, fates, err := s.readFates(ctx, g)
+	defer v.release()
+	asks, err := s.readAsks(ctx)
 	if err != nil {
 		return nil, err
 	}
+	asked := map[string]bool{}
+	for _, list := range asks {
+		for _, id := range list {
+			asked[id] = true
+		}
+	}
+	commits := slices.Clone(v.commits)
+	for i := range commits {
+		commits[i].Asked = asked[commits[i].ID]
+	}
+	return commits, nil
+}
+
+// current returns the newest view that was read, and reads one if there is
+// none. The caller releases it.
+func (s *Store) current(ctx context.Context) (*view, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	v := &view{generation: g}
-	if s.view != nil && s.view.generation == g {
-		v.index = s.view.index
-	} else {
-		v.index = index.NewView(s.tableOpener(), s.memoryEntries())
+	if v := s.view; v != nil {
+		v.index.users.Add(1)
+		s.mu.Unlock()
+		return v, nil
 	}
-	for i, f := range fates {
-		if f.Outcome != fateCommit {
-			continue
-		}
-		v.commits = append(v.commits, Commit{ID: strings.TrimPrefix(names[i], fatePrefix(g)), Payload: f.Payload})
-		v.segments = append(v.segments, f.Segments...)
-	}
-	if err := s.loadSegments(ctx, v); err != nil {
-		if s.view == nil || s.view.index != v.index { // others go on with a shared one
-			err = errors.Join(err, v.index.Close())
-		}
+	s.mu.Unlock()
+	return s.newestView(ctx)
+}
+
+// readView reads generation g and what has been committed since it began, and
+// makes that the current view. Segments that the last view has are not read
+// again. The caller releases it.
+func (s *Store) readView(ctx context.Context, g uint64) (*view, error) {
+	v, err := s.readCommits(ctx, g)
+	if err != nil {
 		return nil, err
 	}
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	s.mu.Lock()
+	if s.view != nil && s.view.Number == g {
+		v.index = s.view.index
+		v.index.users.Add(1)
+	} else {
+		v.index = &sharedIndex{View: index.NewView(s.tableOpener(), s.memoryEntries()), log: s.env.Log}
+		v.index.users.Store(1)
+	}
+	s.mu.Unlock()
+	if err := s.loadSegments(ctx, v); err != nil {
+		v.release() // others go on with a shared index
+		return nil, err
+	}
+	v.index.users.Add(1) // the store's own
+	s.mu.Lock()
+	old := s.view
 	s.view = v
+	s.mu.Unlock()
+	old.release()
 	return v, nil
+}
+
+// readCommits reads all but the index of a view.
+func (s *Store) readCommits(ctx context.Context, g uint64) (*view, error) {
+	st, err := s.readState(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	v := &view{state: st, segments: st.segments()}
+	if v.lost, err = splitIDs(st.Lost); err != nil {
+		return nil, err
+	}
+	if v.settled, err = s.readCatalogue(ctx, st.catalogue()); err != nil {
+		return nil, err
+	}
+	if st.done == nil {
+		before, err := s.readFates(ctx, g-1)
+		if err != nil {
+			return nil, err
+		}
+		v.uncovered = before.uncovered(st.generation)
+		v.add(g-1, v.uncovered)
+	}
+	fates, err := s.readFates(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	v.add(g, fates)
+	v.young = len(fates)
+	for _, c := range v.settled {
+		v.commits = append(v.commits, Commit{ID: c.ID, Payload: c.Payload})
+	}
+	return v, nil
+}
+
+// add takes the commits among fates of generation g.
+func (v *view) add(g uint64, fates fates) {
+	for _, f := range fates {
+		if f.Outcome == fateCommit {
+			v.settled = append(v.settled, settled{ID: f.id, Generation: g, Payload: f.Payload})
+			v.segments = append(v.segments, f.Segments...)
+		}
+	}
 }
 
 func (s *Store) tableOpener() func() (*index.Table, error) {
@@ -107,42 +216,58 @@ func (s *Store) tableOpener() func() (*index.Table, error) {
 	return s.openTable
 }
 
+// fates are those of one generation, in the order of their names.
+type fates []namedFate
+
+type namedFate struct {
+	id string
+	fate
+}
+
+// uncovered returns the commits that generation next does not cover.
+func (fs fates) uncovered(next generation) fates {
+	covered := make(map[string]bool, len(next.Covered))
+	for _, id := range slices.Concat(next.Covered, next.Dropped) {
+		covered[id] = true
+	}
+	return slices.DeleteFunc(slices.Clone(fs), func(f namedFate) bool { return f.Outcome != fateCommit || covered[f.id] })
+}
+
 // readFates reads all fates of generation g. They are settled first: what this
 // process builds on must not vanish in a power cut.
-func (s *Store) readFates(ctx context.Context, g uint64) ([]string, []fate, error) {
-	var names []string
-	for info, err := range s.bucket.List(ctx, fatePrefix(g), "") {
-		if err != nil {
-			return nil, nil, fmt.Errorf("list fates: %w", err)
-		}
-		names = append(names, info.Name)
+func (s *Store) readFates(ctx context.Context, g uint64) (fates, error) {
+	names, err := s.list(ctx, fatePrefix(g))
+	if err != nil {
+		return nil, err
 	}
-	if err := bucket.Settle(ctx, s.bucket, names...); err != nil {
-		return nil, nil, fmt.Errorf("settle fates: %w", err)
+	if err := s.settleAll(ctx, "fates", names); err != nil {
+		return nil, err
 	}
-	fates := make([]fate, len(names))
+	all := make(fates, len(names))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(recordReaders)
 	for i, name := range names {
+		all[i].id = strings.TrimPrefix(name, fatePrefix(g))
 		group.Go(func() (err error) {
-			if fates[i], err = s.getFate(ctx, name); err != nil {
+			all[i].fate, err = s.fates.get(name, func() (fate, error) { return s.getFate(ctx, name) })
+			if err != nil {
 				return fmt.Errorf("read fate: %w", err)
 			}
 			return nil
 		})
 	}
-	return names, fates, group.Wait()
+	return all, group.Wait()
 }
 
 // loadSegments adds to v's index what it does not have yet: from the cache
 // where the segments together are more than memory should hold.
 func (s *Store) loadSegments(ctx context.Context, v *view) error {
-	want := make([]string, 0, len(v.segments))
+	want := make([]index.Want, 0, len(v.segments))
 	total := 0
 	for _, r := range v.segments {
 		total += int(r.Entries)
-		if !v.index.Has(r.Name) {
-			want = append(want, r.Name)
+		if w := r.want(); !v.index.Has(w) {
+			want = append(want, w)
 		}
 	}
 	if total > s.memoryEntries() && s.env.CacheDir != "" {
@@ -153,8 +278,8 @@ func (s *Store) loadSegments(ctx context.Context, v *view) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(recordReaders)
-	for _, name := range want {
-		group.Go(func() error { return s.loadSegment(ctx, v.index, name) })
+	for _, w := range want {
+		group.Go(func() error { return s.loadSegment(ctx, v.index.View, w) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
@@ -175,7 +300,7 @@ func (s *Store) memoryEntries() int {
 
 // attachTable lets v use the cache for the segments it holds. A cache that is
 // in use by others, or broken, is no reason to fail: memory serves.
-func (s *Store) attachTable(v *view, want []string) ([]string, error) {
+func (s *Store) attachTable(v *view, want []index.Want) ([]index.Want, error) {
 	missing, err := v.index.Attach(s.openTable, want)
 	if err != nil {
 		s.env.Log.Warn("going on without the index cache", "err", err)
@@ -184,12 +309,14 @@ func (s *Store) attachTable(v *view, want []string) ([]string, error) {
 	return missing, nil
 }
 
-func (s *Store) loadSegment(ctx context.Context, v *index.View, name string) error {
-	seg, err := s.readSegment(ctx, name)
+func (r segmentRef) want() index.Want { return index.Want{Name: r.Name, Dead: r.Dead} }
+
+func (s *Store) loadSegment(ctx context.Context, v *index.View, w index.Want) error {
+	seg, err := s.readSegment(ctx, w.Name)
 	if err != nil {
 		return err
 	}
-	return v.Add(name, seg)
+	return v.Add(w.Name, seg, w.Dead)
 }
 
 func (s *Store) readSegment(ctx context.Context, name string) (*index.Segment, error) {

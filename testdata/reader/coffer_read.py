@@ -476,12 +476,31 @@ def manifest(name: str, payload: bytes) -> dict[int, Any]:  # (11)
     try:
         m = Cbor(payload, strict=True).whole()
         must(type(m) is dict and m.get(1) == 1, "not a manifest of version 1")
-        must(set(m) <= set(range(1, 26)), "a manifest with unknown fields")
+        must(set(m) <= set(range(1, 29)), "a manifest with unknown fields")
         must(set(m) >= {2, 3, 4, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18}, "a manifest without all its fields")
         must(m[4] in (1, 2, 3) and type(m[10]) is bytes and len(m[10]) == 32, "a manifest with odd fields")
+        must(all(is_id(m[key]) for key in (26, 28) if key in m), "a manifest with an odd ID in it")
+        if 27 in m:
+            check_hold(m)
     except Damage as e:
         raise Damage(f"{name}: {e}") from None
     return m
+
+
+def is_id(value: Any) -> bool:
+    return type(value) is bytes and len(value) == 32 and set(value) <= set(b"0123456789abcdef")
+
+
+def check_hold(m: dict[int, Any]) -> None:
+    hold = m[27]
+    must(26 in m, "a hold that does not say on which snapshot it is")
+    must(type(hold) is dict and {2, 4} <= set(hold) <= {1, 2, 3, 4}, "an odd hold")
+    must(all(type(hold[key]) is bytes and 0 < len(hold[key]) <= 4096 for key in (1, 3) if key in hold), "a hold with odd texts")
+    must(all(is_time(hold[key]) for key in (2, 4)), "a hold with odd times")
+
+
+def is_time(value: Any) -> bool:
+    return type(value) is list and len(value) == 2 and all(type(n) is int for n in value) and 0 <= value[1] < 10**9
 
 
 # Which fields a piece of a bulk has: xattrs, holes, content, in this order.
@@ -569,8 +588,22 @@ def snapshot_line(id_: str, m: dict[int, Any]) -> str:
     return f"{id_} {m[9][0]}.{m[9][1]:09d} {show(m[2])} {show(m[3])} state={m[4]} seq={m[5]} items={m[14]} files={m[15]} bytes={m[16]} tags={tags}"
 
 
+def snapshots(repo: Repository) -> dict[str, dict[int, Any]]:
+    """The manifest of each snapshot by its ID: of its commits, the one that counts (11)."""
+    def counts(commit: str) -> tuple[bool, list[int], str]:
+        m = repo.manifests[commit]
+        return 27 not in m, m[8], commit
+
+    found: dict[str, list[str]] = {}
+    for commit, m in repo.manifests.items():
+        first = m[26].decode() if 26 in m else commit
+        if first not in repo.manifests or repo.manifests[first][10] == m[10]:
+            found.setdefault(first, []).append(commit)
+    return {id_: repo.manifests[max(commits, key=counts)] for id_, commits in found.items()}
+
+
 def find_snapshot(repo: Repository, prefix: str) -> dict[int, Any]:
-    found = [m for id_, m in repo.manifests.items() if id_.startswith(prefix)]
+    found = [m for id_, m in snapshots(repo).items() if id_.startswith(prefix)]
     if len(found) != 1:
         sys.exit(f"coffer_read: {prefix} fits {len(found)} snapshots")
     return found[0]
@@ -588,7 +621,7 @@ def run(args: argparse.Namespace) -> None:
     repo = Repository(Path(args.repo), kind, secret)
     repo.load_snapshots()
     if args.command == "list":
-        for id_, m in sorted(repo.manifests.items(), key=lambda s: (s[1][9], s[1][5], s[0])):
+        for id_, m in sorted(snapshots(repo).items(), key=lambda s: (s[1][9], s[1][5], s[0])):
             print(snapshot_line(id_, m))
     elif args.command == "ls":
         path = b"/" + os.fsencode(args.path).strip(b"/")

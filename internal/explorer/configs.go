@@ -1,0 +1,63 @@
+package explorer
+
+// one is a snapshot of chunk 0, two one of chunk 1, both of both.
+var one, two, both = Seed{1, 1}, Seed{2, 2}, Seed{3, 3}
+
+// Configs are the small worlds that are explored to the end.
+func Configs() []Config {
+	hard := []Policy{KeepOldest, Everything}
+	return []Config{
+		{
+			Name: "two writers and a pruner", Seeds: []Seed{one}, Writers: []int{1, 1}, Roots: []uint8{1, 2}, Parents: true,
+			Pruners: []int{2}, Asks: 1, Policies: hard,
+		},
+		{
+			Name: "checkpoint", Seeds: []Seed{one}, Writers: []int{2}, Roots: []uint8{1, 3}, Parents: true, Again: true,
+			Pruners: []int{2}, Asks: 1, Policies: []Policy{KeepOldest, KeepNewest, Everything},
+		},
+		{
+			Name: "two pruners", Seeds: []Seed{one}, Writers: []int{1}, Roots: []uint8{1, 2}, Parents: true,
+			Pruners: []int{1, 1}, Asks: 1, Policies: hard,
+		},
+		{
+			Name: "two pruners, three cycles", Seeds: []Seed{one}, Writers: []int{1}, Roots: []uint8{1},
+			Pruners: []int{2, 1}, Asks: 1, Policies: []Policy{KeepOldest}, KillAny: true,
+		},
+		{
+			Name: "healthy sessions are killed", Seeds: []Seed{one}, Writers: []int{1, 1}, Roots: []uint8{1, 2},
+			Pruners: []int{2}, Asks: 1, KillAny: true,
+		},
+		{
+			Name: "crashes", Seeds: []Seed{one}, Writers: []int{1, 1}, Roots: []uint8{1},
+			Pruners: []int{2}, Asks: 1, Crashes: 1, Split: true,
+		},
+		{
+			Name: "late and repeated calls", Seeds: []Seed{one}, Writers: []int{1}, Roots: []uint8{1, 2},
+			Pruners: []int{2}, Asks: 1, Crashes: 1, Dups: 1, LateDels: 1, KillAny: true,
+		},
+		{
+			Name: "pages", Seeds: []Seed{one}, Writers: []int{1, 1}, Roots: []uint8{1},
+			Pruners: []int{1}, Asks: 1, Paged: true, KillAny: true,
+		},
+		{
+			Name: "empty pages", Seeds: []Seed{one}, Writers: []int{1, 1}, Roots: []uint8{1}, Parents: true,
+			Pruners: []int{1}, Asks: 1, Lies: 1, LieIn: OfSessions | OfFates | OfMarked | OfView | OfGenerations,
+		},
+		{
+			Name: "power cut", Seeds: []Seed{one}, Writers: []int{1, 1}, Roots: []uint8{1},
+			Pruners: []int{1, 1}, Asks: 1, PowerCuts: 1, Policies: []Policy{Everything},
+		},
+		{
+			Name: "reader", Seeds: []Seed{one}, Writers: []int{1}, Roots: []uint8{1, 2}, Reader: 2,
+			Pruners: []int{2}, Asks: 1, KillAny: true,
+		},
+		{
+			Name: "recipes", Seeds: []Seed{{1, 1}, {2, 2}}, Writers: []int{1, 1}, Roots: []uint8{1, 2, 3}, Recipes: true, Again: true,
+			Pruners: []int{1}, Asks: 1, Policies: []Policy{KeepOldest, KeepNewest, DeadOnly},
+		},
+		{
+			Name: "generations published early", Seeds: []Seed{one}, Writers: []int{1, 1}, Roots: []uint8{1}, Parents: true,
+			Pruners: []int{2}, Asks: 1, Policies: []Policy{Early, KeepOldest},
+		},
+	}
+}

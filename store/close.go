@@ -1,0 +1,411 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"coffer/chunk"
+	"coffer/index"
+)
+
+// closeOpen closes the newest generation, if it is open: everybody who comes by
+// may. full says that it also looks for objects that nobody names.
+func (s *Store) closeOpen(ctx context.Context, opt PruneOptions, full bool, rep *PruneReport) error {
+	t, err := s.turn(ctx)
+	if err != nil || !t.open() {
+		return err
+	}
+	if rep == nil {
+		rep = new(PruneReport)
+	}
+	rep.Generation = t.newest
+	c := &closer{s: s, n: t.newest, opt: opt, full: full, rep: rep}
+	err = c.run(ctx)
+	if err != nil && isMissing(err) { // somebody else may have closed it and swept
+		if now, turnErr := s.turn(ctx); turnErr == nil && now.closed >= t.newest {
+			return nil
+		}
+	}
+	return err
+}
+
+// A closer closes generation n.
+type closer struct {
+	s    *Store
+	n    uint64
+	opt  PruneOptions
+	full bool
+	rep  *PruneReport
+
+	v     *view // generation n, open
+	packs map[index.Pack]bool
+	p     *packer
+	list  listing
+	asks  map[string][]string
+}
+
+func (c *closer) run(ctx context.Context) (err error) {
+	if err := c.s.decideAll(ctx, c.n-1, c.opt); err != nil {
+		return err
+	}
+	// Requests to forget are read before the commits, so that one that names
+	// none of them has been served.
+	if c.asks, err = c.s.readAsks(ctx); err != nil {
+		return err
+	}
+	if c.v, err = c.s.readView(ctx, c.n); err != nil {
+		return err
+	}
+	defer c.v.release()
+	if c.v.done != nil {
+		return nil
+	}
+	c.full = c.full || c.v.Condemned > 0
+	c.p = newPacker(c.s)
+	if err := c.p.name(c.n); err != nil {
+		return err
+	}
+	done := closing{Version: recordVersion, Number: c.n, Segments: c.v.newSegments()}
+	if err := c.rescue(ctx, &done); err != nil {
+		return err
+	}
+	if done.Catalogue, err = c.catalogue(ctx); err != nil {
+		return err
+	}
+	if done.Delete, err = c.garbage(ctx, done); err != nil {
+		return err
+	}
+	return c.finish(ctx, done)
+}
+
+// newSegments returns the segments of the commits that the view's generation
+// does not cover.
+func (v *view) newSegments() []segmentRef {
+	var list []segmentRef
+	for _, f := range v.uncovered {
+		list = append(list, f.Segments...)
+	}
+	return list
+}
+
+func (c *closer) finish(ctx context.Context, done closing) error {
+	plain, err := cbor.Marshal(done)
+	if err != nil {
+		return fmt.Errorf("encode the closing of generation %d: %w", c.n, err)
+	}
+	var ours bool
+	err = c.s.vital(func() (err error) {
+		ours, err = c.s.publish(ctx, closingName(c.n), plain)
+		return err
+	})
+	if err == nil && !ours {
+		done, err = c.s.getClosing(ctx, c.n)
+	}
+	if err != nil {
+		return err
+	}
+	c.rep.Copied += c.p.stored.Load()
+	c.rep.Freed -= c.p.stored.Load()
+	if err := c.s.sweep(ctx, done.Delete, c.list, c.opt, c.rep); err != nil {
+		return err
+	}
+	c.s.reserve(c.stored())
+	return nil
+}
+
+func (c *closer) stored() int64 {
+	n := int64(0)
+	for p := range c.packs {
+		n += int64(p.Size)
+	}
+	return n
+}
+
+// rescue marks what the commits need that the first mark had not seen. What of
+// it is only in condemned packs is copied. Everything that the first mark saw
+// has been copied before those packs were condemned.
+func (c *closer) rescue(ctx context.Context, done *closing) error {
+	if !c.full {
+		return nil
+	}
+	if err := c.livePacks(ctx); err != nil {
+		return err
+	}
+	if c.v.Condemned == 0 || len(c.v.uncovered) == 0 {
+		return nil
+	}
+	if c.opt.Marker == nil {
+		return errors.New("close a generation: nothing to mark with")
+	}
+	old, err := c.condemned(ctx)
+	if err != nil {
+		return err
+	}
+	c.opt.Event(PruneEvent{Step: "rescue"})
+	var roots []Commit
+	for _, f := range c.v.uncovered {
+		roots = append(roots, Commit{ID: f.id, Payload: f.Payload})
+	}
+	live := NewLiveSet()
+	if err := c.opt.Marker.Mark(ctx, old, roots, live); err != nil {
+		return fmt.Errorf("mark what snapshots need that were made meanwhile: %w", err)
+	}
+	if err := old.copyOut(ctx, c.p, live); err != nil {
+		return fmt.Errorf("rescue what snapshots need that were made meanwhile: %w", err)
+	}
+	done.Segments = append(done.Segments, c.p.written...)
+	for _, r := range c.p.written {
+		seg, err := c.s.readSegment(ctx, r.Name)
+		if err != nil {
+			return err
+		}
+		for _, p := range seg.Packs {
+			c.packs[p] = true
+		}
+	}
+	return nil
+}
+
+// livePacks gathers the packs that the view names.
+func (c *closer) livePacks(ctx context.Context) error {
+	c.packs = map[index.Pack]bool{}
+	for _, r := range c.v.segments {
+		seg, err := c.s.readSegment(ctx, r.Name)
+		if err != nil {
+			return err
+		}
+		for i, p := range seg.Packs {
+			if _, dead := slices.BinarySearch(r.Dead, uint32(i)); !dead {
+				c.packs[p] = true
+			}
+		}
+	}
+	return nil
+}
+
+// condemned finds the condemned packs: those that the generation before has and
+// this one does not.
+func (c *closer) condemned(ctx context.Context) (*lastLook, error) {
+	before, err := c.s.readCommits(ctx, c.n-1)
+	if err != nil {
+		return nil, err
+	}
+	old := &lastLook{markView: markView{c.s, c.v}, index: index.NewView(nil, 0)}
+	for _, r := range before.segments {
+		seg, err := c.s.readSegment(ctx, r.Name)
+		if err != nil {
+			return nil, err
+		}
+		var dead []uint32
+		for i, p := range seg.Packs {
+			if _, gone := slices.BinarySearch(r.Dead, uint32(i)); gone || c.packs[p] {
+				dead = append(dead, uint32(i))
+			}
+		}
+		if len(dead) == len(seg.Packs) {
+			continue
+		}
+		if err := old.index.Add(r.Name, seg, dead); err != nil {
+			return nil, err
+		}
+		old.parts = append(old.parts, index.Part{Segment: seg, Dead: dead})
+	}
+	return old, nil
+}
+
+// A lastLook is a view together with the packs that are condemned in it.
+type lastLook struct {
+	markView
+	index *index.View
+	parts []index.Part
+}
+
+func (l *lastLook) Load(ctx context.Context, k chunk.Kind, id chunk.ID) ([]byte, error) {
+	_, found, err := l.v.index.Lookup(id)
+	if err != nil || found {
+		return l.markView.Load(ctx, k, id)
+	}
+	p, found, err := l.index.Lookup(id)
+	if err != nil || !found {
+		return l.markView.Load(ctx, k, id)
+	}
+	return l.s.loadAt(ctx, p, k, id)
+}
+
+func (l *lastLook) Each(ctx context.Context, k chunk.Kind, ids []chunk.ID, fn func(int, []byte, error) error) error {
+	var here []chunk.ID
+	var number []int
+	for i, id := range ids {
+		if _, found, err := l.v.index.Lookup(id); err == nil && found {
+			here, number = append(here, id), append(number, i)
+			continue
+		}
+		data, err := l.Load(ctx, k, id)
+		if err := fn(i, data, err); err != nil {
+			return err
+		}
+	}
+	return l.markView.Each(ctx, k, here, func(i int, data []byte, err error) error { return fn(number[i], data, err) })
+}
+
+// copyOut copies those of the live chunks that are only in condemned packs. One
+// that cannot be copied ends the closing: its pack must not go.
+func (l *lastLook) copyOut(ctx context.Context, p *packer, live *LiveSet) error {
+	c := copier{p: p, wants: func(e index.Entry, in index.Pack, b index.Block) (bool, error) {
+		if !live.Has(e.ID) {
+			return false, nil
+		}
+		if at, found, err := l.v.index.Lookup(e.ID); err != nil || found && (e.Recipe || !at.Recipe) {
+			return false, err
+		}
+		at, found, err := l.index.Lookup(e.ID)
+		return found && at.Pack == in && at.BlockOffset == b.Offset && at.Offset == e.Offset, err
+	}}
+	for _, part := range l.parts {
+		which := map[int]bool{}
+		for i := range part.Segment.Packs {
+			if _, dead := slices.BinarySearch(part.Dead, uint32(i)); !dead {
+				which[i] = true
+			}
+		}
+		failed, err := c.copyPacks(ctx, part.Segment, which)
+		if err != nil {
+			return err
+		}
+		for _, err := range failed {
+			return err
+		}
+	}
+	return p.Flush(ctx)
+}
+
+// catalogue adds the commits that the generation does not cover.
+func (c *closer) catalogue(ctx context.Context) (refs []pieceRef, err error) {
+	var fresh []settled
+	for _, f := range c.v.uncovered {
+		fresh = append(fresh, settled{ID: f.id, Generation: c.n - 1, Payload: f.Payload})
+	}
+	if len(fresh) == 0 {
+		return c.v.Catalogue, nil
+	}
+	err = c.s.vital(func() (err error) {
+		refs, err = c.p.extendCatalogue(ctx, c.v.Catalogue, fresh, nil)
+		return err
+	})
+	return refs, err
+}
+
+// maxDelete bounds the names in one closing; what is left over has its turn in
+// the next.
+const maxDelete = 200_000
+
+// garbage returns the names of all objects of earlier generations that nothing
+// needs any more.
+func (c *closer) garbage(ctx context.Context, done closing) (names []string, err error) {
+	if c.list, err = c.s.listAll(ctx, c.full); err != nil {
+		return nil, err
+	}
+	if err := c.list.has(c, done); err != nil {
+		return nil, err
+	}
+	named := map[string]bool{}
+	for _, r := range slices.Concat(c.v.segments, done.Segments) {
+		named[r.Name] = true
+	}
+	for _, r := range slices.Concat(done.Catalogue, c.v.Catalogue) {
+		named[r.Name], named[r.Name+copySuffix] = true, true
+	}
+	for p := range c.packs {
+		named[packName(p)] = true
+	}
+	prefixes := []string{"index/", "catalogue/"}
+	if c.full {
+		prefixes = append(prefixes, "packs/")
+	}
+	for _, prefix := range prefixes {
+		for _, name := range c.list.under(prefix, c.n-1) {
+			if !named[name] {
+				names = append(names, name)
+			}
+		}
+	}
+	names = append(names, c.records()...)
+	served, err := c.served(ctx)
+	slices.Sort(names)
+	names = append(served, names...)
+	return names[:min(len(names), maxDelete)], err
+}
+
+// records returns the registrations, fates and beats that nobody looks at any
+// more: a session of the generation before this one may still list the fates
+// of the one before that.
+func (c *closer) records() []string {
+	if c.n < 2 {
+		return nil
+	}
+	return slices.Concat(c.list.under("sessions/", c.n-2), c.list.under("fates/", c.n-2), c.list.under("beats/", c.n-2))
+}
+
+// served returns the requests to forget that name nothing that is still there.
+func (c *closer) served(context.Context) ([]string, error) {
+	valid := make(map[string]bool, len(c.v.commits))
+	for _, k := range c.v.commits {
+		valid[k.ID] = true
+	}
+	var names []string
+	for name, list := range c.asks {
+		if !slices.ContainsFunc(list, func(id string) bool { return valid[id] }) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// has sees that everything that the closed generation is made of is listed.
+func (l listing) has(c *closer, done closing) error {
+	for _, r := range slices.Concat(c.v.segments, done.Segments) {
+		if _, ok := l.objects[r.Name]; !ok {
+			return fmt.Errorf("the listing lacks the index segment %s; %w", r.Name, errListing)
+		}
+	}
+	if err := l.hasPieces(done.Catalogue); err != nil {
+		return err
+	}
+	for p := range c.packs {
+		if size, ok := l.objects[packName(p)]; !ok || size != int64(p.Size) {
+			return fmt.Errorf("the listing lacks the pack %s, or has another size for it; %w", packName(p), errListing)
+		}
+	}
+	return nil
+}
+
+// sweepBatch is how many objects are deleted between two looks at the context.
+const sweepBatch = 500
+
+// sweep deletes names. Whoever is cut off here leaves the rest to the next.
+func (s *Store) sweep(ctx context.Context, names []string, l listing, opt PruneOptions, rep *PruneReport) error {
+	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		_, err := generationOf(name)
+		_, there := l.objects[name]
+		return err == nil && !there
+	})
+	total := int64(len(names))
+	for len(names) > 0 {
+		n := min(len(names), sweepBatch)
+		if err := s.bucket.Delete(ctx, names[:n]...); err != nil {
+			return fmt.Errorf("delete what nothing needs: %w", err)
+		}
+		for _, name := range names[:n] {
+			rep.Removed.add(l.objects[name])
+			rep.Freed += l.objects[name]
+		}
+		names = names[n:]
+		opt.Event(PruneEvent{Step: "delete", Done: total - int64(len(names)), Total: total})
+	}
+	return nil
+}

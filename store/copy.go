@@ -1,0 +1,234 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"coffer/chunk"
+	"coffer/index"
+	"coffer/store/pack"
+)
+
+// A copier copies what is needed out of packs that are to go. Every chunk is
+// checked before it is written again, and every block as it is sealed.
+type copier struct {
+	p     *packer
+	wants func(index.Entry, index.Pack, index.Block) (bool, error)
+	done  func(bytes int64) // called from several goroutines, one at a time
+
+	mu     sync.Mutex
+	copied int64
+}
+
+// rebuildBelow is the share of a block that must be needed for it to move
+// unopened. Below it the chunks that are needed get a block of their own, never
+// together with those of another block: that might be of another host.
+const rebuildBelow = 0.9
+
+// copyPacks copies from all packs of a segment that are in which. Packs that
+// cannot be copied are returned with the reason; they have to stay.
+func (c *copier) copyPacks(ctx context.Context, seg *index.Segment, which map[int]bool) (failed map[int]error, err error) {
+	failed = map[int]error{}
+	group, running := errgroup.WithContext(ctx) // running is over when all have returned; packs are written beyond that
+	group.SetLimit(c.p.s.env.Workers)
+	n := -1
+	for p, blocks := range seg.Contents() {
+		n++
+		if !which[n] {
+			continue
+		}
+		n := n
+		group.Go(func() error {
+			if running.Err() != nil {
+				return nil
+			}
+			err := c.copyPack(ctx, p, blocks)
+			var damage *DamageError
+			if errors.As(err, &damage) {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				failed[n] = err
+				return nil
+			}
+			return err
+		})
+	}
+	return failed, group.Wait()
+}
+
+// A needed block is one with the chunks in it that are to be copied.
+type neededBlock struct {
+	index.Filled
+	whole bool // all chunks in it are known, and enough are needed: it moves as it is
+}
+
+func (c *copier) copyPack(ctx context.Context, p index.Pack, blocks []index.Filled) error {
+	var needed []neededBlock
+	for _, b := range blocks {
+		n, err := c.needed(p, b)
+		if err != nil {
+			return err
+		}
+		if len(n.Chunks) > 0 {
+			needed = append(needed, n)
+		}
+	}
+	for len(needed) > 0 {
+		n := 1
+		start := int64(needed[0].Offset)
+		for n < len(needed) && int64(needed[n].Offset) <= end(needed[n-1])+maxGap && end(needed[n]) <= start+maxRun {
+			n++
+		}
+		if err := c.copyRun(ctx, p, needed[:n]); err != nil {
+			return err
+		}
+		needed = needed[n:]
+	}
+	return nil
+}
+
+func end(b neededBlock) int64 { return int64(b.Offset) + int64(b.Sealed) }
+
+// needed leaves only those chunks in a block that must be copied, unless nearly
+// all must.
+func (c *copier) needed(p index.Pack, b index.Filled) (neededBlock, error) {
+	n := neededBlock{Filled: index.Filled{Block: b.Block}}
+	known, wanted := uint32(0), uint32(0)
+	for _, e := range b.Chunks {
+		ok, err := c.wants(e, p, b.Block)
+		if err != nil {
+			return n, err
+		}
+		known += e.Length
+		if ok {
+			wanted += e.Length
+			n.Chunks = append(n.Chunks, e)
+		}
+	}
+	if len(n.Chunks) > 0 && known == b.Plain && float64(wanted) >= rebuildBelow*float64(b.Plain) {
+		n.Chunks, n.whole = b.Chunks, true
+	}
+	return n, nil
+}
+
+// copyRun copies blocks that are read with one request.
+func (c *copier) copyRun(ctx context.Context, p index.Pack, run []neededBlock) error {
+	s, start := c.p.s, int64(run[0].Offset)
+	size, plain := int(end(run[len(run)-1])-start), 0
+	for _, b := range run {
+		plain = max(plain, int(b.Plain))
+	}
+	raw, opened := s.buf.Get(size)[:size], s.buf.Get(plain+64)
+	defer s.buf.Put(raw)
+	defer s.buf.Put(opened)
+	err := s.readAt(ctx, packName(p), raw, start)
+	for _, b := range run {
+		sealed := raw[int64(b.Offset)-start:][:b.Sealed]
+		if err != nil { // a bad spot costs what lies on it, and no more
+			if readErr := s.readAt(ctx, packName(p), sealed, int64(b.Offset)); readErr != nil {
+				return c.damage(ctx, p, readErr)
+			}
+		}
+		if err := c.copyBlock(ctx, p, b, sealed, opened); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *copier) damage(ctx context.Context, p index.Pack, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return &DamageError{Pack: packName(p), Err: err}
+}
+
+// copyBlock opens a block, checks its chunks, and puts it, or what is needed of
+// it, into a pack of ours.
+func (c *copier) copyBlock(ctx context.Context, p index.Pack, b neededBlock, sealed, opened []byte) error {
+	plain, err := c.p.s.box.OpenBlock(opened, sealed, int(b.Plain))
+	if err != nil {
+		return c.damage(ctx, p, err)
+	}
+	if len(plain) != int(b.Plain) {
+		return c.damage(ctx, p, fmt.Errorf("its block opens to %d bytes and not %d", len(plain), b.Plain))
+	}
+	if err := c.p.failed(); err != nil {
+		return err
+	}
+	var rest []byte
+	chunks := make([]pack.Chunk, 0, len(b.Chunks))
+	for _, e := range b.Chunks {
+		data := plain[e.Offset : e.Offset+e.Length]
+		if !e.Recipe && c.p.s.sum(p.Kind, data) != e.ID {
+			return c.damage(ctx, p, fmt.Errorf("chunk %s: its bytes have another id", e.ID.Short()))
+		}
+		ch := pack.Chunk{ID: e.ID, Length: e.Length}
+		if e.Recipe {
+			ch.Form = pack.Recipe
+		}
+		chunks = append(chunks, ch)
+		if !b.whole {
+			rest = append(rest, data...)
+		}
+	}
+	l := &c.p.lanes[laneOf(p.Kind)]
+	if b.whole {
+		err = l.place(ctx, sealed, len(plain), chunks)
+	} else {
+		err = l.seal(ctx, rest, chunks)
+	}
+	if err != nil {
+		return err
+	}
+	c.count(b)
+	return nil
+}
+
+func (c *copier) count(b neededBlock) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.copied += int64(b.Sealed)
+	if c.done != nil {
+		c.done(c.copied)
+	}
+}
+
+// checkCopies reads the chunks that count elsewhere, before a pack goes that has
+// another copy of them: the last copy of a chunk must be good. It returns the
+// packs that have to stay because it is not.
+func (a *account) checkCopies(ctx context.Context, u *packUse) (good bool, err error) {
+	seg, err := a.segment(ctx, u.ref)
+	if err != nil {
+		return false, err
+	}
+	var ids []chunk.ID
+	for _, e := range seg.Entries() {
+		b := seg.Block(int(e.Block))
+		if int(b.Pack) != u.at || !a.live.Has(e.ID) {
+			continue
+		}
+		counts, err := a.counts(e, u.Pack, b)
+		if err != nil {
+			return false, err
+		}
+		if !counts {
+			ids = append(ids, e.ID)
+		}
+	}
+	good = true
+	var mu sync.Mutex
+	err = a.s.each(ctx, a.v, u.Kind, ids, func(_ int, _ []byte, err error) error {
+		if err != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			good = false
+		}
+		return ctx.Err()
+	})
+	return good, err
+}

@@ -1,0 +1,162 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"coffer/bucket"
+	"coffer/seal"
+)
+
+// A turn is what a listing of the generations shows: the newest one, and the
+// newest that is closed. The latter is at most one behind.
+type turn struct{ newest, closed uint64 }
+
+func (t turn) open() bool { return t.closed != t.newest }
+
+// putFirstGeneration writes generation 0 and closes it.
+func (s *Store) putFirstGeneration(ctx context.Context) error {
+	err := s.putCBOR(ctx, generationName(0), generation{Version: recordVersion})
+	if err == nil {
+		err = s.putCBOR(ctx, closingName(0), closing{Version: recordVersion})
+	}
+	if err != nil {
+		return fmt.Errorf("write first generation: %w", err)
+	}
+	return nil
+}
+
+// turn lists the generations.
+func (s *Store) turn(ctx context.Context) (turn, error) {
+	var t turn
+	found := false
+	for info, err := range s.bucket.List(ctx, generationPrefix, "") {
+		if err != nil {
+			return t, fmt.Errorf("list generations: %w", err)
+		}
+		text, isClosing := strings.CutSuffix(strings.TrimPrefix(info.Name, generationPrefix), doneSuffix)
+		g, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			continue
+		}
+		if isClosing {
+			t.closed = max(t.closed, g)
+		} else {
+			t.newest, found = max(t.newest, g), true
+		}
+	}
+	if !found || t.closed > t.newest || t.newest-t.closed > 1 {
+		return t, fmt.Errorf("the generations do not fit together (newest %d, closed %d); part of the repository is missing: run 'coffer repair': %w",
+			t.newest, t.closed, seal.ErrDamaged)
+	}
+	return t, nil
+}
+
+// newestGeneration lists the generations and returns the highest number.
+func (s *Store) newestGeneration(ctx context.Context) (uint64, error) {
+	t, err := s.turn(ctx)
+	return t.newest, err
+}
+
+// A state is what the records of one generation say.
+type state struct {
+	generation
+	done *closing // nil while the generation is open
+}
+
+// catalogue returns the pieces that list the valid commits of earlier
+// generations; those that the state does not cover yet are not in them.
+func (st state) catalogue() []pieceRef {
+	if st.done != nil {
+		return st.done.Catalogue
+	}
+	return st.Catalogue
+}
+
+// segments returns the index, as far as the state covers it.
+func (st state) segments() []segmentRef {
+	if st.done == nil {
+		return slices.Clone(st.Base)
+	}
+	return slices.Concat(st.Base, st.done.Segments)
+}
+
+// readState reads the records of generation g. They are settled: what this
+// process builds on must not vanish in a power cut.
+func (s *Store) readState(ctx context.Context, g uint64) (state, error) {
+	st := state{}
+	if err := bucket.Settle(ctx, s.bucket, generationName(g), closingName(g)); err != nil {
+		return st, fmt.Errorf("settle generation: %w", err)
+	}
+	gen, err := s.getGeneration(ctx, g)
+	if err != nil {
+		return st, err
+	}
+	st.generation = gen
+	done, err := s.getClosing(ctx, g)
+	if err == nil {
+		st.done = &done
+	} else if !isMissing(err) {
+		return st, err
+	}
+	return st, nil
+}
+
+func (s *Store) getGeneration(ctx context.Context, g uint64) (generation, error) {
+	var r generation
+	name := generationName(g)
+	plain, err := s.getRecord(ctx, name, maxRecord)
+	if err == nil {
+		err = decodeRecord(name, plain, &r, &r.Version)
+	}
+	if err == nil && r.Number != g {
+		err = fmt.Errorf("it says that it is %d: %w", r.Number, seal.ErrDamaged)
+	}
+	if err != nil {
+		return r, fmt.Errorf("read generation %d: %w", g, err)
+	}
+	return r, nil
+}
+
+func (s *Store) getClosing(ctx context.Context, g uint64) (closing, error) {
+	var r closing
+	name := closingName(g)
+	plain, err := s.getRecord(ctx, name, maxRecord)
+	if err == nil {
+		err = decodeRecord(name, plain, &r, &r.Version)
+	}
+	if err == nil && r.Number != g {
+		err = fmt.Errorf("it says that it is %d: %w", r.Number, seal.ErrDamaged)
+	}
+	if err != nil {
+		return r, fmt.Errorf("read the closing of generation %d: %w", g, err)
+	}
+	return r, nil
+}
+
+// publish writes a record that may be written by somebody else at the same
+// time. It reports whether the one that stands is ours: if our own first try
+// had won and only its reply was lost, it is.
+func (s *Store) publish(ctx context.Context, name string, plain []byte) (ours bool, err error) {
+	sealed, err := s.box.SealRecord(name, plain)
+	if err != nil {
+		return false, err
+	}
+	err = s.put(ctx, name, sealed)
+	if err == nil {
+		return true, nil
+	}
+	got, getErr := readAll(context.WithoutCancel(ctx), s.bucket, name, maxRecord)
+	if getErr != nil {
+		return false, fmt.Errorf("write %s: %w", name, err)
+	}
+	if settleErr := bucket.Settle(ctx, s.bucket, name); settleErr != nil {
+		return false, fmt.Errorf("write %s: %w", name, errors.Join(err, settleErr))
+	}
+	return bytes.Equal(got, sealed), nil
+}
