@@ -95,7 +95,7 @@ func (e *engine) leaf(en *snapshot.Entry, before []prior, open func() (*source.F
 		return omitted, false
 	}
 	for i, p := range before {
-		if p.entry == nil || !e.opt.sameContent(en, p) {
+		if p.entry == nil || !e.opt.sameContent(en, p) || !e.intact(p.entry) {
 			continue
 		}
 		if e.opt.sameDetails(en, p) {

@@ -55,7 +55,7 @@ func TestCheckpoints(t *testing.T) {
 	if err != nil || len(commits) < 2 {
 		t.Fatalf("%d commits, %v: no checkpoint was made", len(commits), err)
 	}
-	all, err := decodeAll(commits)
+	all, err := decoded(commits)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func holds(t *testing.T, r *rig, b bucket.Bucket, want map[string]string) int {
 	if err != nil {
 		t.Fatalf("list afterwards: %v", err)
 	}
-	all, err := decodeAll(commits)
+	all, err := decoded(commits)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,8 @@ type Keeper interface {
 	snapshot.Saver
 	ID() string
 	Commits() []store.Commit         // that the capture may build on
+	AnyLost() bool                   // whether Lost can be true at all
+	Lost(id chunk.ID) bool           // a chunk that earlier snapshots name is gone: what it was must be read again
 	Flush(ctx context.Context) error // makes durable what was saved, so that Stats are final
 	Commit(ctx context.Context, payload []byte) (store.Commit, error)
 	Abort(ctx context.Context) error
@@ -63,6 +65,8 @@ type dryKeeper struct {
 	reusedChunks, reusedBytes atomic.Int64
 }
 
+func (d *dryKeeper) AnyLost() bool           { return false }
+func (d *dryKeeper) Lost(chunk.ID) bool      { return false }
 func (d *dryKeeper) ID() string              { return "" }
 func (d *dryKeeper) Commits() []store.Commit { return d.commits }
 

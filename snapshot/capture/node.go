@@ -110,7 +110,7 @@ func (n *node) look() (*source.Listing, error) {
 
 // details reads what stat does not tell of the directory itself.
 func (n *node) details() {
-	if p := firstOf(n.priors); p.entry != nil && n.e.opt.sameDetails(&n.entry, p) {
+	if p := firstOf(n.priors); p.entry != nil && n.e.opt.sameDetails(&n.entry, p) && n.e.intact(p.entry) {
 		takeDetails(&n.entry, p.entry)
 		return
 	}

@@ -17,17 +17,37 @@ type parent struct {
 	read snapshot.Time // everything in it was read after this
 }
 
-// decodeAll returns the snapshots among commits.
-func decodeAll(commits []store.Commit) ([]snapshot.Snapshot, error) {
-	all := make([]snapshot.Snapshot, 0, len(commits))
-	for _, c := range commits {
-		m, err := snapshot.DecodeManifest(c.Payload)
-		if err != nil {
-			return nil, fmt.Errorf("read snapshot %s: %w", c.ID, err)
-		}
-		all = append(all, snapshot.Snapshot{ID: c.ID, Manifest: m})
+// known returns the snapshots among commits. One that cannot be read is no
+// reason not to make another.
+func (e *engine) known(commits []store.Commit) []snapshot.Snapshot {
+	records := make([]snapshot.Record, len(commits))
+	for i, c := range commits {
+		records[i] = snapshot.Record(c)
 	}
-	return all, nil
+	all, err := snapshot.Collect(records, nil)
+	if err != nil {
+		e.event(Warned, 0, fmt.Errorf("an earlier snapshot cannot be read: %w", err), func() string { return "/" })
+	}
+	return all
+}
+
+// intact reports whether nothing of what an earlier snapshot says of an entry is
+// among the chunks that repair found lost. Those must be read again, so that
+// they are stored again.
+func (e *engine) intact(q *snapshot.Entry) bool {
+	e.gate.RLock()
+	keep := e.keep
+	e.gate.RUnlock()
+	if !keep.AnyLost() {
+		return true
+	}
+	full := *q
+	if full.Spilled() {
+		if err := snapshot.Fill(e.ctx, e, &full); err != nil {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(full.Content, func(r snapshot.Ref) bool { return keep.Lost(r.ID) })
 }
 
 // sameJob returns the snapshots of host and name, in the order they were made.

@@ -31,9 +31,25 @@ func Run(ctx context.Context, s *store.Store, opt Options) (Report, error) {
 	return RunAt(ctx, here{s}, opt)
 }
 
+// fencedTries is how often a capture is begun anew because a prune took it for
+// dead, as happens to a machine that was asleep. Its checkpoints stand.
+const fencedTries = 3
+
 // RunAt is Run for any place.
 func RunAt(ctx context.Context, place Place, opt Options) (Report, error) {
 	fill(&opt)
+	for try := 1; ; try++ {
+		rep, err := runOnce(ctx, place, opt)
+		if !errors.Is(err, store.ErrFenced) || try == fencedTries || len(opt.Streams) > 0 || ctx.Err() != nil {
+			return rep, err
+		}
+		if opt.Event != nil {
+			opt.Event(Event{Path: "/", Action: Warned, Err: errors.New("a prune took this backup for dead while it was still; it begins again")})
+		}
+	}
+}
+
+func runOnce(ctx context.Context, place Place, opt Options) (Report, error) {
 	e := newEngine(ctx, place, &opt)
 	var err error
 	if e.keep, err = place.Begin(e.ctx); err != nil {
@@ -72,13 +88,10 @@ func newEngine(ctx context.Context, place Place, opt *Options) *engine {
 
 // run does the whole capture with a keeper that has begun.
 func (e *engine) run(ctx context.Context) (Report, error) {
-	all, err := decodeAll(e.keep.Commits())
-	if err != nil {
-		return Report{}, err
-	}
-	same := sameJob(all, e.opt.Host, e.opt.Name)
+	same := sameJob(e.known(e.keep.Commits()), e.opt.Host, e.opt.Name)
 	e.parents = chooseParents(same)
 	j := &job{e: e, sequence: nextSequence(same)}
+	var err error
 	if j.roots, err = e.openRoots(); err != nil {
 		return Report{}, err
 	}
