@@ -172,3 +172,29 @@ func BenchmarkMemory(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkEntries goes through all entries, as a prune does.
+func BenchmarkEntries(b *testing.B) {
+	s := syntheticSegment(b, 0, 500_000)
+	for b.Loop() {
+		sum(s)
+	}
+	perEntry(b, s.Len())
+}
+
+// BenchmarkMerge makes one segment of ten.
+func BenchmarkMerge(b *testing.B) {
+	var parts []index.Part
+	for i := range 10 {
+		parts = append(parts, index.Part{Segment: syntheticSegment(b, i, 50_000)})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		merge(b, parts, 500_000)
+	}
+	perEntry(b, 500_000)
+}
+
+func perEntry(b *testing.B, entries int) {
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(entries), "ns/entry")
+}

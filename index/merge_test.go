@@ -174,26 +174,51 @@ func TestMerge(t *testing.T) {
 	}
 }
 
-// TestMergeFills: segments are not smaller than they have to be, and not one of
-// their columns is longer than the limit, refs neither.
+// TestMergeFills: segments are not smaller than they have to be, and whichever
+// list is the longest is not longer than the limit.
 func TestMergeFills(t *testing.T) {
-	m := newMaker(1)
-	var parts []index.Part
-	for i := range 40 {
-		parts = append(parts, m.make(t, 100, i%2 == 1).part(t)) // 2 packs of 50
-	}
-	if got := merge(t, parts, 1000); len(got) != 4 || got[0].Len() != 1000 || got[3].Len() != 1000 {
-		t.Errorf("%d segments", len(got))
-	}
-	for _, s := range merge(t, parts, 60) {
-		n := 0
-		for range s.Refs() {
-			n++
-		}
-		if n > 60 && len(s.Packs) > 1 {
-			t.Errorf("%d packs with %d refs", len(s.Packs), n)
+	for name, pack := range map[string]struct{ blocks, entries, refs int }{
+		"packs": {0, 0, 0}, "blocks": {30, 1, 0}, "entries": {1, 30, 0}, "refs": {1, 1, 30},
+	} {
+		longest := max(1, pack.blocks, pack.entries, pack.refs)
+		parts := []index.Part{evenPart(t, 10, pack.blocks, pack.entries, pack.refs)}
+		for _, each := range []int{1, 2, 5, 10} {
+			limit := each*longest + longest - 1 // room for no pack more
+			got := merge(t, parts, limit)
+			if len(got) != 10/each {
+				t.Errorf("%s: %d segments for %d packs each", name, len(got), each)
+			}
+			judge(t, parts, got, limit)
 		}
 	}
+}
+
+// evenPart has packs with as many blocks each, the first of which has entries
+// that name refs chunks together.
+func evenPart(t testing.TB, packs, blocks, entries, refs int) index.Part {
+	t.Helper()
+	var ps []index.Pack
+	var bs []index.Block
+	var es []index.Entry
+	named := map[chunk.ID][]chunk.ID{}
+	for p := range packs {
+		ps = append(ps, index.Pack{Seq: uint32(p)})
+		for e := range entries {
+			es = append(es, index.Entry{ID: chunk.ID{byte(p), byte(e)}, Block: uint32(len(bs)), Recipe: refs > 0})
+		}
+		for r := range refs {
+			id := es[len(es)-1].ID
+			named[id] = append(named[id], chunk.ID{31: byte(r)})
+		}
+		for b := range blocks {
+			bs = append(bs, index.Block{Pack: uint32(p), Offset: uint32(b)})
+		}
+	}
+	data, err := index.EncodeRefs(ps, bs, es, named)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return index.Part{Segment: decode(t, data)}
 }
 
 // TestMergeAgain: to merge what was merged changes nothing.
@@ -270,41 +295,58 @@ func TestMergeIsLazy(t *testing.T) {
 	}
 }
 
-// FuzzMerge decodes two segments and merges them without the packs whose bits
-// are set.
+// FuzzMerge merges parts that a script makes of few IDs, so that most are in
+// several of them, without the packs whose bits are set.
 func FuzzMerge(f *testing.F) {
-	for seed := range uint64(4) {
-		parts := someParts(f, seed, 2)
-		f.Add(parts[0].Segment.Bytes(), parts[1].Segment.Bytes(), seed*5, seed*3, uint16(seed*70))
-	}
-	f.Fuzz(func(t *testing.T, a, b []byte, deadA, deadB uint64, limit uint16) {
-		var parts []index.Part
-		met := map[index.Pack]bool{}
-		for i, data := range [][]byte{a, b} {
-			s, err := index.Decode(data)
-			if err != nil {
-				return
-			}
-			p := index.Part{Segment: s}
-			for n, pack := range s.Packs {
-				if []uint64{deadA, deadB}[i]>>(n%64)&1 == 1 {
-					p.Dead = append(p.Dead, uint32(n))
-				}
-				pack.Kind, pack.Size = 0, 0
-				met[pack] = true
-			}
-			parts = append(parts, p)
-		}
-		var got []*index.Segment
-		for s, err := range index.Merge(each(parts), int(limit)) {
-			if twice := len(met) < len(parts[0].Segment.Packs)+len(parts[1].Segment.Packs); err != nil && twice {
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			got = append(got, s)
-		}
+	f.Add([]byte{3, 7, 11, 1, 3, 2, 7, 67, 0, 71}, uint64(0), uint16(3))
+	f.Add([]byte{67, 71, 2, 3, 7, 1, 75, 2, 3, 7, 11}, uint64(5), uint16(100))
+	f.Add([]byte{1, 1, 3, 2, 2, 3, 3, 0, 0, 67}, uint64(2), uint16(0))
+	f.Fuzz(func(t *testing.T, script []byte, dead uint64, limit uint16) {
+		parts := scripted(t, script[:min(len(script), 500)], dead)
+		got := merge(t, parts, int(limit))
 		judge(t, parts, got, int(limit))
+		for _, s := range got {
+			if again := merge(t, []index.Part{{Segment: s}}, 1<<20); !bytes.Equal(again[0].Bytes(), s.Bytes()) {
+				t.Error("merged again it is not the same")
+			}
+		}
 	})
+}
+
+// scripted makes parts: 0 begins a block, 1 a pack, 2 a part; any other byte is
+// a chunk whose upper bits say which and whether it is a recipe.
+func scripted(t testing.TB, script []byte, dead uint64) (parts []index.Part) {
+	t.Helper()
+	seq := uint32(0)
+	for _, commands := range bytes.Split(script, []byte{2}) {
+		var packs []index.Pack
+		var blocks []index.Block
+		entries, named := map[chunk.ID]index.Entry{}, map[chunk.ID][]chunk.ID{}
+		p := index.Part{}
+		for i, c := range append([]byte{1, 0}, commands...) {
+			id := chunk.ID{c << 3 & 0xe0, 31: c >> 2 & 15}
+			switch last := len(blocks) - 1; {
+			case c == 0:
+				blocks = append(blocks, index.Block{Pack: uint32(len(packs) - 1), Offset: uint32(i * 10), Sealed: 10, Plain: 1 << 10})
+			case c == 1:
+				if dead>>(seq%64)&1 == 1 {
+					p.Dead = append(p.Dead, uint32(len(packs)))
+				}
+				seq++
+				packs = append(packs, index.Pack{Seq: seq, Size: uint64(i)})
+			case blocks[last].Pack == uint32(len(packs)-1) && entries[id].Length == 0:
+				entries[id] = index.Entry{ID: id, Block: uint32(last), Offset: uint32(i), Length: 1, Recipe: c >= 64}
+				for n := range c >> 6 {
+					named[id] = append(named[id], chunk.ID{c, n})
+				}
+			}
+		}
+		data, err := index.EncodeRefs(packs, blocks, slices.Collect(maps.Values(entries)), named)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Segment = decode(t, data)
+		parts = append(parts, p)
+	}
+	return parts
 }

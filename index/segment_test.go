@@ -319,6 +319,36 @@ func use(t testing.TB, data []byte, want made) {
 	if n > 0 {
 		t.Fatalf("Contents leaves out %d entries", n)
 	}
+	useMerge(t, s)
+}
+
+// useMerge merges what Decode let through, without its first pack. Only a pack
+// that comes twice is refused.
+func useMerge(t testing.TB, s *index.Segment) {
+	t.Helper()
+	p := index.Part{Segment: s}
+	if len(s.Packs) > 1 {
+		p.Dead = []uint32{0}
+	}
+	met := map[index.Pack]bool{}
+	for _, pack := range s.Packs {
+		pack.Kind, pack.Size = 0, 0
+		met[pack] = true
+	}
+	var got []*index.Segment
+	for merged, err := range index.Merge(each([]index.Part{p}), 30) {
+		if err != nil && len(met) == len(s.Packs) {
+			t.Fatal(err)
+		}
+		if err != nil {
+			return
+		}
+		got = append(got, merged)
+	}
+	if len(met) < len(s.Packs) {
+		t.Fatal("a pack came twice and nothing was said")
+	}
+	judge(t, []index.Part{p}, got, 30)
 }
 
 func FuzzDecode(f *testing.F) {

@@ -24,7 +24,7 @@ type Snapshot struct {
 }
 
 // Present reports whether s is to be seen: it is not forgotten, or it is held.
-func (s *Snapshot) Present() bool { return !s.Forgotten || len(s.Holds) > 0 }
+func (s Snapshot) Present() bool { return !s.Forgotten || len(s.Holds) > 0 }
 
 // Present returns those of all that are not forgotten, or are held.
 func Present(all []Snapshot) []Snapshot {

@@ -10,6 +10,10 @@
 // content that are too many for a page spill into pieces, which Attrs, Refs and
 // Fill read. Reach and PageRefs tell what a snapshot needs to exist.
 //
+// A snapshot may have several commits (holds, and what brought it back), and
+// notes that changed its tags: Collect puts them together, Select finds the one
+// that a person means.
+//
 // What is read is checked: no function here returns an entry whose name could
 // leave its directory, or whose parts contradict each other. Such bytes give an
 // error that is ErrDamaged, in bounded memory. docs/format.md has the

@@ -4,10 +4,14 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
+
+	"coffer/seal"
 )
 
 // An ask is a request to forget commits. Nothing is removed by it: the next
@@ -54,11 +58,14 @@ func (s *Store) randomName(prefix string) (string, error) {
 
 // readAsks returns the names of the asks and what each of them names. They are
 // settled: what a prune drops must have been asked for after a power cut, too.
-func (s *Store) readAsks(ctx context.Context) (map[string][]string, error) {
+// Those in void, and those that are damaged, count for nothing: what they name
+// stays.
+func (s *Store) readAsks(ctx context.Context, void ...string) (map[string][]string, error) {
 	names, err := s.list(ctx, askPrefix)
 	if err != nil {
 		return nil, err
 	}
+	names = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(void, name) })
 	if err := s.settleAll(ctx, "requests to forget", names); err != nil {
 		return nil, err
 	}
@@ -68,6 +75,10 @@ func (s *Store) readAsks(ctx context.Context) (map[string][]string, error) {
 	for i, name := range names {
 		group.Go(func() (err error) {
 			lists[i], err = s.asks.get(name, func() ([]string, error) { return s.getAsk(running, name) })
+			if errors.Is(err, seal.ErrDamaged) {
+				s.env.Log.Warn("a request to forget is damaged and counts for nothing: run 'coffer repair'", "request", name, "err", err)
+				return nil
+			}
 			if isMissing(err) { // served meanwhile
 				return nil
 			}
@@ -79,7 +90,9 @@ func (s *Store) readAsks(ctx context.Context) (map[string][]string, error) {
 	}
 	asks := make(map[string][]string, len(names))
 	for i, name := range names {
-		asks[name] = lists[i]
+		if len(lists[i]) > 0 {
+			asks[name] = lists[i]
+		}
 	}
 	return asks, nil
 }
@@ -145,31 +158,65 @@ func (s *Store) Notes(ctx context.Context) ([]Note, error) {
 	return list, err
 }
 
-// eachNote reads all notes, several at once, and hands them out one by one.
+// A namedNote is a note with the name of its object.
+type namedNote struct {
+	name string
+	note
+}
+
+func (n namedNote) id() string { return n.name[len(notePrefix):] }
+
+// eachNote reads all notes and hands them out one by one.
 func (s *Store) eachNote(ctx context.Context, fn func(name string, n note)) error {
-	names, err := s.list(ctx, notePrefix)
-	if err != nil {
-		return err
+	notes, err := s.readNotes(ctx)
+	for _, n := range notes {
+		fn(n.name, n.note)
 	}
-	notes := make([]note, len(names))
+	return err
+}
+
+// readNotes reads all notes. One that vanishes after it was listed has been
+// folded into another, which only a new listing shows.
+func (s *Store) readNotes(ctx context.Context) ([]namedNote, error) {
+	for try := 1; ; try++ {
+		names, err := s.list(ctx, notePrefix)
+		if err != nil {
+			return nil, err
+		}
+		notes, err := s.getNotes(ctx, names)
+		if err != nil {
+			return nil, fmt.Errorf("read notes: %w", err)
+		}
+		found := slices.DeleteFunc(slices.Clone(notes), func(n namedNote) bool { return n.name == "" })
+		if len(found) == len(names) || try == viewTries {
+			return slices.DeleteFunc(found, func(n namedNote) bool { return n.Version == 0 }), nil
+		}
+	}
+}
+
+// getNotes reads notes, several at once. A missing one has no name; one that is
+// damaged has no version and counts for nothing.
+func (s *Store) getNotes(ctx context.Context, names []string) ([]namedNote, error) {
+	notes := make([]namedNote, len(names))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(recordReaders)
 	for i, name := range names {
-		group.Go(func() (err error) {
-			notes[i], err = s.notes.get(name, func() (note, error) { return s.getNote(ctx, name) })
-			if isMissing(err) { // folded into another one meanwhile
+		group.Go(func() error {
+			n, err := s.notes.get(name, func() (note, error) { return s.getNote(ctx, name) })
+			switch {
+			case isMissing(err):
 				return nil
+			case errors.Is(err, seal.ErrDamaged):
+				s.env.Log.Warn("a note is damaged and counts for nothing: run 'coffer repair'", "note", name, "err", err)
+				n = note{}
+			case err != nil:
+				return err
 			}
-			return err
+			notes[i] = namedNote{name, n}
+			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return fmt.Errorf("read notes: %w", err)
-	}
-	for i, name := range names {
-		fn(name, notes[i])
-	}
-	return nil
+	return notes, group.Wait()
 }
 
 func (s *Store) getNote(ctx context.Context, name string) (note, error) {

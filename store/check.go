@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"coffer/chunk"
 	"coffer/index"
 	"coffer/store/pack"
 )
@@ -19,6 +20,7 @@ import (
 type CheckOptions struct {
 	Data   bool                          // read and check all bytes
 	Pick   func(names []string) []string // with Data: which of all packs to read; nil for all
+	Log    bool                          // with Data: record which packs were read and found good; see ReadTimes
 	Report func(done, total int64)       // bytes; called from several goroutines, one at a time
 	Damage func(*DamageError)            // called for each thing found, from several goroutines, one at a time
 }
@@ -36,9 +38,10 @@ type CheckReport struct {
 // Check compares what the index says with what the bucket holds. With Data it
 // reads packs whole: every block and the ID of every chunk at the place that
 // the index gives, the trailer, and the hash in the footer; and it opens all
-// small records. What seems damaged is read again before it is reported.
+// small records. What seems damaged is read again before it is reported. What a
+// prune or a repair has given up is not looked at.
 func (s *Store) Check(ctx context.Context, opt CheckOptions) (CheckReport, error) {
-	c := checker{s: s, opt: opt, packs: map[string]index.Pack{}, listed: map[string]int64{}}
+	c := checker{s: s, opt: opt, packs: map[string]index.Pack{}, dead: map[string]bool{}, listed: map[string]int64{}}
 	if err := s.Refresh(ctx); err != nil {
 		return c.rep, err
 	}
@@ -47,6 +50,10 @@ func (s *Store) Check(ctx context.Context, opt CheckOptions) (CheckReport, error
 		return c.rep, err
 	}
 	defer v.release()
+	if opt.Log && opt.Data {
+		begun := s.env.Now()
+		defer func() { s.logReads(ctx, c.good, begun) }()
+	}
 	steps := []func(context.Context, *view) error{c.findPacks, c.listPacks, c.pick, c.missing}
 	if opt.Data {
 		steps = append(steps, c.records, c.readPacks)
@@ -64,12 +71,14 @@ type checker struct {
 	s      *Store
 	opt    CheckOptions
 	packs  map[string]index.Pack // that the index names
+	dead   map[string]bool       // packs that are given up
 	listed map[string]int64      // sizes of those that are there
 	picked map[string]bool       // to be read, if they are there
 	total  int64                 // bytes to be read
 
-	mu  sync.Mutex
-	rep CheckReport
+	mu   sync.Mutex
+	rep  CheckReport
+	good []index.Pack // read whole, and nothing is wrong with them
 }
 
 func (c *checker) damage(list ...*DamageError) {
@@ -91,27 +100,40 @@ func (c *checker) findPacks(ctx context.Context, v *view) error {
 		group.Go(func() error {
 			seg, err := c.s.readSegment(ctx, ref.Name)
 			if err != nil {
-				return c.unreadable(ctx, ref.Name, err)
+				return c.unreadable(ctx, ref.Name, "where its chunks are is told by their packs, too", err)
 			}
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			for _, p := range seg.Packs {
-				c.packs[packName(p)] = p
-				c.rep.Packs++
-				c.rep.Bytes += int64(p.Size)
-			}
+			c.name(seg, ref.Dead)
 			return nil
 		})
 	}
 	return group.Wait()
 }
 
-// unreadable reports a record, unless it is the context that has ended.
-func (c *checker) unreadable(ctx context.Context, name string, err error) error {
+// name takes on the packs that a segment names.
+func (c *checker) name(seg *index.Segment, dead []uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, p := range seg.Packs {
+		if _, gone := slices.BinarySearch(dead, uint32(i)); gone {
+			c.dead[packName(p)] = true
+			continue
+		}
+		c.packs[packName(p)] = p
+		c.rep.Packs++
+		c.rep.Bytes += int64(p.Size)
+	}
+}
+
+// unreadable reports a record and what it costs, unless it is the context that
+// has ended.
+func (c *checker) unreadable(ctx context.Context, name, cost string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	c.damage(&DamageError{Pack: name, Err: err})
+	if isMissing(err) {
+		err = errors.New("it is missing")
+	}
+	c.damage(&DamageError{Pack: name, Err: fmt.Errorf("%w; %s: run 'coffer repair'", err, cost)})
 	return nil
 }
 
@@ -122,7 +144,7 @@ func (c *checker) listPacks(ctx context.Context, _ *view) error {
 		}
 		if _, ok := c.packs[info.Name]; ok {
 			c.listed[info.Name] = info.Size
-		} else {
+		} else if !c.dead[info.Name] {
 			c.rep.Orphans++
 		}
 	}
@@ -138,13 +160,13 @@ func (c *checker) missing(ctx context.Context, _ *view) error {
 		if !ok {
 			err = c.s.readAt(ctx, name, make([]byte, pack.FooterSize), int64(p.Size)-pack.FooterSize)
 		} else if size != int64(p.Size) {
-			err = fmt.Errorf("it has %d bytes and should have %d", size, p.Size)
+			err = fmt.Errorf("it has %d bytes and should have %d; what is missing from it is lost: run 'coffer repair'", size, p.Size)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if errors.Is(err, fs.ErrNotExist) {
-			err = errors.New("it is missing")
+			err = errors.New("it is missing; what was only in it is lost: run 'coffer repair', then back up again what still exists")
 			delete(c.listed, name)
 		} else {
 			c.listed[name] = int64(p.Size)
@@ -173,56 +195,6 @@ func (c *checker) pick(context.Context, *view) error {
 	return nil
 }
 
-// records opens the small records that are only read on occasion.
-func (c *checker) records(ctx context.Context, v *view) error {
-	keys, err := c.s.Keys(ctx)
-	if err != nil {
-		return err
-	}
-	for _, k := range keys {
-		if k.Err != nil {
-			c.damage(&DamageError{Pack: keyPrefix + k.ID, Err: k.Err})
-		}
-	}
-	group, running := errgroup.WithContext(ctx)
-	group.SetLimit(recordReaders)
-	for _, prefix := range []string{generationPrefix, "sessions/"} {
-		for info, err := range c.s.bucket.List(running, prefix, "") {
-			if err != nil {
-				return errors.Join(fmt.Errorf("list %s: %w", prefix, err), group.Wait())
-			}
-			group.Go(func() error { return c.record(running, info.Name) })
-		}
-	}
-	return errors.Join(group.Wait(), c.generations(ctx, v))
-}
-
-// generations sees that no record of a generation is gone: none is ever deleted.
-func (c *checker) generations(ctx context.Context, v *view) error {
-	for g := range v.Number + 1 {
-		names := []string{generationName(g)}
-		if g == 0 || g < v.Number { // the newest may be open
-			names = append(names, closingName(g))
-		}
-		for _, name := range names {
-			if _, err := c.s.getRecord(ctx, name, maxRecord); isMissing(err) {
-				c.damage(&DamageError{Pack: name, Err: errors.New("it is missing")})
-			} else if err != nil && ctx.Err() != nil {
-				return ctx.Err()
-			}
-		}
-	}
-	return nil
-}
-
-func (c *checker) record(ctx context.Context, name string) error {
-	_, err := c.s.getRecord(ctx, name, maxRecord)
-	if err == nil || errors.Is(err, fs.ErrNotExist) { // swept meanwhile
-		return nil
-	}
-	return c.unreadable(ctx, name, err)
-}
-
 // readPacks reads the packs of one segment after the other, as many packs at
 // once as there are workers.
 func (c *checker) readPacks(ctx context.Context, v *view) error {
@@ -238,8 +210,12 @@ func (c *checker) readPacks(ctx context.Context, v *view) error {
 		if err != nil {
 			continue // findPacks has reported it
 		}
+		n := -1
 		for p, blocks := range seg.Contents() {
-			if _, there := c.listed[packName(p)]; there && c.picked[packName(p)] && running.Err() == nil {
+			n++
+			_, dead := slices.BinarySearch(ref.Dead, uint32(n))
+			_, there := c.listed[packName(p)]
+			if there && !dead && c.picked[packName(p)] && running.Err() == nil {
 				group.Go(func() error { return c.readPack(running, p, blocks) })
 			}
 		}
@@ -257,9 +233,17 @@ func (c *checker) readPack(ctx context.Context, p index.Pack, blocks []index.Fil
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	for _, d := range r.found {
+		if d.Chunk == (chunk.ID{}) {
+			d.Err = fmt.Errorf("%w; what is good in it can be saved: run 'coffer repair'", d.Err)
+		}
+	}
 	c.damage(r.found...)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(r.found) == 0 {
+		c.good = append(c.good, p)
+	}
 	c.rep.PacksRead++
 	c.rep.BytesRead += int64(p.Size)
 	c.rep.Chunks += r.chunks

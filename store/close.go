@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -46,6 +47,7 @@ type closer struct {
 	p     *packer
 	list  listing
 	asks  map[string][]string
+	notes []namedNote // all, if there are many
 }
 
 func (c *closer) run(ctx context.Context) (err error) {
@@ -53,8 +55,15 @@ func (c *closer) run(ctx context.Context) (err error) {
 		return err
 	}
 	// Requests to forget are read before the commits, so that one that names
-	// none of them has been served.
-	if c.asks, err = c.s.readAsks(ctx); err != nil {
+	// none of them has been served; notes, so that none is about a later one.
+	gen, err := c.s.getGeneration(ctx, c.n)
+	if err != nil {
+		return err
+	}
+	if c.asks, err = c.s.readAsks(ctx, gen.Void...); err != nil {
+		return err
+	}
+	if c.notes, err = c.s.manyNotes(ctx); err != nil {
 		return err
 	}
 	if c.v, err = c.s.readView(ctx, c.n); err != nil {
@@ -336,7 +345,7 @@ func (c *closer) garbage(ctx context.Context, done closing) (names []string, err
 	names = append(names, c.records()...)
 	served, err := c.served(ctx)
 	slices.Sort(names)
-	names = append(served, names...)
+	names = slices.Concat(served, c.void(), c.foldNotes(ctx), names)
 	return names[:min(len(names), maxDelete)], err
 }
 
@@ -348,6 +357,14 @@ func (c *closer) records() []string {
 		return nil
 	}
 	return slices.Concat(c.list.under("sessions/", c.n-2), c.list.under("fates/", c.n-2), c.list.under("beats/", c.n-2))
+}
+
+// void returns the records that repair found damaged and nobody looks at any
+// more. Fates are not among them: they go with all others of their generation.
+func (c *closer) void() []string {
+	return slices.DeleteFunc(slices.Clone(c.v.Void), func(name string) bool {
+		return !strings.HasPrefix(name, askPrefix) && !strings.HasPrefix(name, notePrefix) && !strings.HasPrefix(name, "sessions/")
+	})
 }
 
 // served returns the requests to forget that name nothing that is still there.

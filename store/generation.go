@@ -50,11 +50,16 @@ func (s *Store) turn(ctx context.Context) (turn, error) {
 			t.newest, found = max(t.newest, g), true
 		}
 	}
-	if !found || t.closed > t.newest || t.newest-t.closed > 1 {
-		return t, fmt.Errorf("the generations do not fit together (newest %d, closed %d); part of the repository is missing: run 'coffer repair': %w",
-			t.newest, t.closed, seal.ErrDamaged)
+	missing := ""
+	switch {
+	case !found || t.closed > t.newest:
+		missing = generationName(t.closed)
+	case t.newest-t.closed > 1:
+		missing = closingName(t.newest - 1)
+	default:
+		return t, nil
 	}
-	return t, nil
+	return t, fmt.Errorf("part of the repository is missing (%s): run 'coffer repair': %w", missing, seal.ErrDamaged)
 }
 
 // newestGeneration lists the generations and returns the highest number.

@@ -85,6 +85,7 @@ type watch struct {
 	g     uint64
 	opt   PruneOptions
 	beats map[string]string    // last beat that was seen, by session
+	seen  map[string]bool      // sessions that have beaten while we watched
 	since map[string]time.Time // when that was, by our own monotonic clock
 }
 
@@ -92,7 +93,7 @@ type watch struct {
 // fate, and gives one to those that are dead. The listing of the registrations
 // is made first of all.
 func (s *Store) decideAll(ctx context.Context, g uint64, opt PruneOptions) error {
-	w := watch{s: s, g: g, opt: opt, beats: map[string]string{}, since: map[string]time.Time{}}
+	w := watch{s: s, g: g, opt: opt, beats: map[string]string{}, seen: map[string]bool{}, since: map[string]time.Time{}}
 	registered, err := s.list(ctx, sessionPrefix(g))
 	if err != nil {
 		return err
@@ -115,14 +116,14 @@ func (s *Store) decideAll(ctx context.Context, g uint64, opt PruneOptions) error
 			info, _ := s.look(ctx, g, id)
 			infos = append(infos, info)
 		}
-		if time.Since(begun) >= opt.Wait {
+		if opt.hurry || time.Since(begun) >= opt.Wait && slices.ContainsFunc(open, w.alive) {
 			return &WaitError{infos}
 		}
 		opt.Event(PruneEvent{Step: "wait", Sessions: infos})
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(min(time.Second, max(opt.Wait/20, 10*time.Millisecond))):
+		case <-time.After(min(time.Second, max(min(opt.Wait, opt.Patience)/20, 10*time.Millisecond))):
 		}
 	}
 	return s.allListed(ctx, g, registered)
@@ -167,6 +168,13 @@ func (w *watch) bury(ctx context.Context, open []string) ([]string, error) {
 	return alive, nil
 }
 
+// alive reports whether a session is known to be alive, so that waiting for it
+// may take any time. Of one that may be dead it will be known in a while.
+func (w *watch) alive(id string) bool {
+	_, holds := bucket.As[bucket.Holder](w.s.bucket)
+	return holds || w.seen[id]
+}
+
 // dead reports whether a session can be taken for dead: its lock can be taken,
 // or where there are no locks, there has been no beat for long.
 func (w *watch) dead(ctx context.Context, id string) (bool, error) {
@@ -186,6 +194,7 @@ func (w *watch) dead(ctx context.Context, id string) (bool, error) {
 		last = beats[len(beats)-1]
 	}
 	if since, seen := w.since[id]; !seen || w.beats[id] != last {
+		w.seen[id] = seen
 		w.beats[id], w.since[id] = last, time.Now()
 		return false, nil
 	} else if time.Since(since) < w.opt.Patience {

@@ -18,10 +18,16 @@ type PruneOptions struct {
 	Marker      Marker
 	RepackBelow float64          // a pack of which less lives is written again; 0: RepackBelow
 	MaxRepack   int64            // bytes to copy at most; 0: no bound, below 0: nothing
-	Wait        time.Duration    // for sessions that are alive
+	Wait        time.Duration    // for sessions that are known to be alive
 	Patience    time.Duration    // without a beat, until a session is taken for dead; 0: ten minutes
 	Event       func(PruneEvent) // may be nil; one call at a time
-	Fold        func(payloads [][]byte, commits []Commit) ([]byte, error)
+
+	// Fold, snapshot.FoldNotes, makes one payload of those of many notes, and
+	// says which it stands for; what it returns beside an error is good. Where
+	// it is nil, no notes are put together.
+	Fold func(notes []Note, exists func(id string) bool) (payload []byte, folded []string, err error)
+
+	hurry bool // wait for nobody, not even to find out whether he is dead
 }
 
 // RepackBelow is the share of a pack that must live for it to be left alone:
@@ -93,6 +99,10 @@ func (s *Store) PlanPrune(ctx context.Context, opt PruneOptions) (*PrunePlan, er
 		v, err := s.newestView(ctx)
 		if err != nil {
 			return nil, err
+		}
+		if v.done == nil { // somebody else has just begun a prune: that one is to be closed first
+			v.release()
+			continue
 		}
 		p := &PrunePlan{s: s, opt: opt, v: v}
 		err = p.make(ctx)

@@ -32,7 +32,7 @@ func (p *PrunePlan) Run(ctx context.Context) (PruneReport, error) {
 	if err := p.resume(ctx, &rep); err != nil || p.Idle() {
 		return rep, err
 	}
-	n := &next{s: p.s, v: p.v, drop: p.Drop, lost: p.v.state.Lost}
+	n := &next{s: p.s, v: p.v, drop: p.Drop, lost: stillLost(p.v)}
 	err := n.begin()
 	if err == nil {
 		err = p.condemn(ctx, n, &rep)
@@ -196,11 +196,20 @@ func (n *next) begin() error {
 	return n.p.name(n.v.Number)
 }
 
-// publish writes the records of the new generation. That another prune has been
+// publish makes the new generation and writes it. That another prune has been
 // quicker is no error: its generation stands, and what we have copied is swept.
 func (n *next) publish(ctx context.Context) error {
+	gen, err := n.make(ctx)
+	if err == nil {
+		_, err = n.put(ctx, gen)
+	}
+	return err
+}
+
+// make writes what the record of the new generation is to name.
+func (n *next) make(ctx context.Context) (generation, error) {
 	gen := generation{Version: recordVersion, Number: n.v.Number + 1, Dropped: n.drop, Lost: n.lost, Host: n.s.env.Host,
-		Time: n.s.env.Now().Unix()}
+		Time: n.s.env.Now().Unix(), Mended: n.v.Mended}
 	for _, c := range n.v.settled {
 		if c.Generation == n.v.Number {
 			gen.Covered = append(gen.Covered, c.ID)
@@ -210,20 +219,23 @@ func (n *next) publish(ctx context.Context) error {
 	if err == nil {
 		err = n.vital(func() (err error) { gen.Catalogue, err = n.catalogue(ctx); return err })
 	}
-	if err != nil {
-		return err
-	}
 	for _, list := range n.condemned {
 		gen.Condemned += len(list)
 	}
+	return gen, err
+}
+
+// put writes the record, and reports whether it is ours that stands.
+func (n *next) put(ctx context.Context, gen generation) (ours bool, err error) {
 	plain, err := cbor.Marshal(gen)
 	if err != nil {
-		return fmt.Errorf("encode generation: %w", err)
+		return false, fmt.Errorf("encode generation: %w", err)
 	}
-	return n.vital(func() error {
-		_, err := n.s.publish(ctx, generationName(gen.Number), plain)
+	err = n.vital(func() (err error) {
+		ours, err = n.s.publish(ctx, generationName(gen.Number), plain)
 		return err
 	})
+	return ours, err
 }
 
 // vital runs something that must work on a full disk: once more after the

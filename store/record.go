@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/fxamacker/cbor/v2"
@@ -23,6 +24,9 @@ type generation struct {
 	Condemned int          `cbor:"8,keyasint,omitempty"` // how many packs of the generation before are not in the base
 	Host      string       `cbor:"9,keyasint,omitempty"` // who wrote it; for people only
 	Time      int64        `cbor:"10,keyasint,omitempty"`
+
+	Mended uint64   `cbor:"11,keyasint,omitempty"` // what repair found: of older generations' records some are damaged or gone, and nothing needs them
+	Void   []string `cbor:"12,keyasint,omitempty"` // names of records that repair found damaged: they count for nothing
 }
 
 // A closing ends the generations before its own. It is written once and never
@@ -69,13 +73,16 @@ type segmentRef struct {
 
 const recordVersion = 1
 
+// errNewer says that a record is of a version that this program does not know.
+var errNewer = errors.New("use a newer coffer")
+
 // decodeRecord decodes CBOR into v and checks its version.
 func decodeRecord(name string, plain []byte, v any, version *int) error {
 	if err := cbor.Unmarshal(plain, v); err != nil {
 		return fmt.Errorf("decode %s: %v: %w", name, err, seal.ErrDamaged)
 	}
 	if *version != recordVersion {
-		return fmt.Errorf("%s has version %d; this program knows %d: use a newer coffer", name, *version, recordVersion)
+		return fmt.Errorf("%s has version %d; this program knows %d: %w", name, *version, recordVersion, errNewer)
 	}
 	return nil
 }

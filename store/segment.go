@@ -1,8 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"slices"
 
 	"coffer/index"
 	"coffer/store/pack"
@@ -31,6 +33,14 @@ func (b *segmentBuilder) add(p index.Pack, blocks []pack.Block) {
 	}
 }
 
+// encode returns the segment. Of a chunk that is in two blocks, because both
+// were copied as they were, one copy stays.
+func (b *segmentBuilder) encode() ([]byte, error) {
+	slices.SortStableFunc(b.entries, func(x, y index.Entry) int { return bytes.Compare(x.ID[:], y.ID[:]) })
+	b.entries = slices.CompactFunc(b.entries, func(x, y index.Entry) bool { return x.ID == y.ID })
+	return index.Encode(b.packs, b.blocks, b.entries)
+}
+
 // putSegment writes the index segment of the packs that have none yet.
 func (p *packer) putSegment(ctx context.Context) error {
 	p.mu.Lock()
@@ -40,7 +50,7 @@ func (p *packer) putSegment(ctx context.Context) error {
 	if len(b.packs) == 0 {
 		return nil
 	}
-	plain, err := index.Encode(b.packs, b.blocks, b.entries)
+	plain, err := b.encode()
 	if err != nil {
 		return p.fail(err)
 	}

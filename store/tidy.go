@@ -15,7 +15,7 @@ const maxYoung = 64
 // condemned, when many sessions have ended since the last. Writers call it when
 // they are done; that it could not do anything is no error.
 func (s *Store) Tidy(ctx context.Context, m Marker) error {
-	opt := PruneOptions{Marker: m}.filled()
+	opt := PruneOptions{Marker: m, hurry: true}.filled()
 	var wait *WaitError
 	err := s.closeOpen(ctx, opt, false, nil)
 	if errors.As(err, &wait) {
@@ -48,7 +48,7 @@ func (s *Store) turnOver(ctx context.Context, opt PruneOptions) error {
 	if v.done == nil {
 		return nil
 	}
-	n := &next{s: s, v: v, lost: v.state.Lost}
+	n := &next{s: s, v: v, lost: stillLost(v)}
 	if err := n.begin(); err != nil {
 		return err
 	}

@@ -140,7 +140,7 @@ func (s *Store) current(ctx context.Context) (*view, error) {
 func (s *Store) readView(ctx context.Context, g uint64) (*view, error) {
 	v, err := s.readCommits(ctx, g)
 	if err != nil {
-		return nil, err
+		return nil, advise(err)
 	}
 	s.reading.Lock()
 	defer s.reading.Unlock()
@@ -155,7 +155,7 @@ func (s *Store) readView(ctx context.Context, g uint64) (*view, error) {
 	s.mu.Unlock()
 	if err := s.loadSegments(ctx, v); err != nil {
 		v.release() // others go on with a shared index
-		return nil, err
+		return nil, advise(err)
 	}
 	v.index.users.Add(1) // the store's own
 	s.mu.Lock()
@@ -180,14 +180,14 @@ func (s *Store) readCommits(ctx context.Context, g uint64) (*view, error) {
 		return nil, err
 	}
 	if st.done == nil {
-		before, err := s.readFates(ctx, g-1)
+		before, err := s.readFates(ctx, g-1, st.Void...)
 		if err != nil {
 			return nil, err
 		}
 		v.uncovered = before.uncovered(st.generation)
 		v.add(g-1, v.uncovered)
 	}
-	fates, err := s.readFates(ctx, g)
+	fates, err := s.readFates(ctx, g, st.Void...)
 	if err != nil {
 		return nil, err
 	}
@@ -233,13 +233,14 @@ func (fs fates) uncovered(next generation) fates {
 	return slices.DeleteFunc(slices.Clone(fs), func(f namedFate) bool { return f.Outcome != fateCommit || covered[f.id] })
 }
 
-// readFates reads all fates of generation g. They are settled first: what this
-// process builds on must not vanish in a power cut.
-func (s *Store) readFates(ctx context.Context, g uint64) (fates, error) {
+// readFates reads all fates of generation g but those in void. They are settled
+// first: what this process builds on must not vanish in a power cut.
+func (s *Store) readFates(ctx context.Context, g uint64, void ...string) (fates, error) {
 	names, err := s.list(ctx, fatePrefix(g))
 	if err != nil {
 		return nil, err
 	}
+	names = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(void, name) })
 	if err := s.settleAll(ctx, "fates", names); err != nil {
 		return nil, err
 	}

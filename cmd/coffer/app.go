@@ -37,6 +37,8 @@ type app struct {
 	uses       []flagUse // flags on the command line, in order
 	profiles   *profiles
 
+	warnedRecords bool // of records that cannot be read
+
 	mu       sync.Mutex // for stderr: warnings come from many goroutines
 	progress *progress  // nil while none is shown
 }
@@ -119,8 +121,9 @@ func (a *app) command() *cli.App {
 func (a *app) verbs() []*cli.Command {
 	return []*cli.Command{
 		a.initVerb(), a.backupVerb(), a.snapshotsVerb(), a.lsVerb(), a.findVerb(), a.historyVerb(),
-		a.diffVerb(), a.catVerb(), a.statsVerb(), a.restoreVerb(), a.verifyVerb(), a.keyVerb(),
-		a.cacheVerb(), a.versionVerb(), a.completionVerb(), a.manVerb(),
+		a.diffVerb(), a.catVerb(), a.statsVerb(), a.restoreVerb(), a.forgetVerb(), a.undeleteVerb(),
+		a.pruneVerb(), a.holdVerb(), a.tagVerb(), a.verifyVerb(), a.keyVerb(), a.cacheVerb(),
+		a.versionVerb(), a.completionVerb(), a.manVerb(),
 	}
 }
 

@@ -105,6 +105,9 @@ func (a *arranger) subverbs() []*cli.Command {
 }
 
 func (a *arranger) unknownVerb(w string) error {
+	if w == "unlock" && len(a.path) == 0 {
+		return usageError("there is no command \"unlock\", and no need of one: no lock outlives the process that took it")
+	}
 	meant := strings.TrimSpace(cli.SuggestCommand(a.subverbs(), w))
 	if !strings.Contains(meant, `"`+w[:min(1, len(w))]) { // cli finds something for any word
 		meant = "Run " + a.help() + " for a list."

@@ -29,6 +29,9 @@ func TestArrange(t *testing.T) {
 		{"backup --x", ""},
 		{"backup --tag", ""},
 		{"nothing", ""},
+		{"unlock", ""},
+		{"forget -d 7 -l -1 --group-by= x", "coffer forget --keep-daily=7 --keep-last=-1 --group-by= -- x"},
+		{"hold add x --reason y", "coffer hold add --reason=y -- x"},
 		{"-- backup -x", "coffer backup -- -x"},
 	} {
 		cmd := newApp().command()
@@ -66,7 +69,7 @@ func FuzzArrange(f *testing.F) {
 		}
 		for _, w := range out[1+len(a.path) : cut] {
 			if !strings.HasPrefix(w, "--") && !slices.ContainsFunc(cmd.Commands, func(c *cli.Command) bool { return c.HasName(w) }) &&
-				!slices.Contains([]string{"list", "add", "remove", "passwd", "size", "limit", "clean", "path"}, w) {
+				!slices.Contains([]string{"list", "add", "remove", "passwd", "size", "limit", "clean", "path", "release"}, w) {
 				t.Errorf("%q became %q: %q is before the arguments", words, out, w)
 			}
 		}

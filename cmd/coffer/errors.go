@@ -86,6 +86,8 @@ func (a *app) knownErrors() []knownError {
 			"this is the last key, and without it nobody could open the repository: add another one first with 'coffer key add'"},
 		{local.ErrGone, exitFailed, "the directory of the repository " + repo +
 			" is gone or empty: mount its disk and run the command again"},
+		{store.ErrFenced, exitFailed, "a prune took this run for dead, as happens to a machine that was asleep for long; " +
+			"nothing of it counts and nothing else is lost: run the command again"},
 		{restore.ErrBusy, exitFailed,
 			"another restore is writing to the target: wait for it, or choose another --target"},
 		{syscall.ENOSPC, exitFailed, a.noSpace()},
@@ -178,7 +180,7 @@ func fileError(what, path string, err error) error {
 func selectError(err error) error {
 	var e *snapshot.SelectError
 	if errors.As(err, &e) {
-		return failure("%s", e.Error())
+		return failure("%s%w", e.Error(), silent{err})
 	}
 	return err
 }

@@ -139,6 +139,14 @@ func (p *progress) set(items, bytes, total int64) {
 	}
 }
 
+// setBytes puts the bytes to what a lower layer has counted.
+func (p *progress) setBytes(bytes, total int64) {
+	if p != nil {
+		p.bytes.Store(bytes)
+		p.total.Store(total)
+	}
+}
+
 // above is where lines go that shall stand above the bar; nil without one.
 func (p *progress) above() io.Writer {
 	if p == nil || p.bars == nil {

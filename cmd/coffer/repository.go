@@ -15,6 +15,7 @@ import (
 	"coffer/bucket/local"
 	"coffer/seal"
 	"coffer/snapshot"
+	"coffer/snapshot/gc"
 	"coffer/store"
 )
 
@@ -136,28 +137,93 @@ func (a *app) withStore(c *cli.Context, fn func(ctx context.Context, st *store.S
 	return errors.Join(err, a.keepCacheLimit(c))
 }
 
-// snapshots lists all snapshots, oldest first.
-func snapshots(ctx context.Context, st *store.Store) ([]snapshot.Snapshot, error) {
+// An unreadable error names records of snapshots that could not be read. What
+// came with it is good.
+type unreadable struct{ error }
+
+func (u unreadable) Unwrap() error { return u.error }
+
+// everySnapshot lists all snapshots, oldest first, forgotten ones too. Where
+// some records could not be read, the error is an unreadable and the others are
+// there.
+func everySnapshot(ctx context.Context, st *store.Store) ([]snapshot.Snapshot, error) {
 	commits, err := st.Commits(ctx)
 	if err != nil {
 		return nil, err
 	}
-	all := make([]snapshot.Snapshot, 0, len(commits))
-	for _, c := range commits {
-		m, err := snapshot.DecodeManifest(c.Payload)
-		if err != nil {
-			return nil, failure("the manifest of snapshot %s cannot be read: %w", shortID(c.ID), err)
-		}
-		all = append(all, snapshot.Snapshot{ID: c.ID, Manifest: m})
+	notes, err := readNotes(ctx, st)
+	if err != nil && !errors.As(err, new(unreadable)) {
+		return nil, err
 	}
-	slices.SortFunc(all, snapshot.Compare)
+	records := make([]snapshot.Record, len(commits))
+	for i, c := range commits {
+		records[i] = snapshot.Record(c)
+	}
+	all, strange := snapshot.Collect(records, notes)
+	if err = errors.Join(strange, err); err != nil {
+		err = unreadable{err}
+	}
+	return all, err
+}
+
+func readNotes(ctx context.Context, st *store.Store) ([]snapshot.Note, error) {
+	list, err := st.Notes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stored := make([]snapshot.StoredNote, len(list))
+	for i, n := range list {
+		stored[i] = snapshot.StoredNote(n)
+	}
+	notes, err := snapshot.DecodeNotes(stored)
+	if err != nil {
+		err = unreadable{err}
+	}
+	return notes, err
+}
+
+// snapshots lists the snapshots that are to be seen, oldest first. It is an
+// error if a record cannot be read.
+func snapshots(ctx context.Context, st *store.Store) ([]snapshot.Snapshot, error) {
+	all, err := everySnapshot(ctx, st)
+	return snapshot.Present(all), err
+}
+
+// everySnapshot is the function of that name for commands that go on with what
+// can be read: one record that cannot must not hide the others.
+func (a *app) everySnapshot(ctx context.Context, st *store.Store) ([]snapshot.Snapshot, error) {
+	all, err := everySnapshot(ctx, st)
+	if err == nil || !errors.As(err, new(unreadable)) {
+		return all, err
+	}
+	if !a.warnedRecords {
+		a.warnedRecords = true
+		a.warn("", "left out of the list: "+plainText(err)+": run 'coffer verify'")
+	}
 	return all, nil
 }
 
+// presentSnapshots is everySnapshot without those that are forgotten.
+func (a *app) presentSnapshots(ctx context.Context, st *store.Store) ([]snapshot.Snapshot, error) {
+	all, err := a.everySnapshot(ctx, st)
+	return snapshot.Present(all), err
+}
+
+// commitsOf are all commits of a snapshot, the one to read it by first. A
+// snapshot's ID is only the name that it goes by: its first commit may be gone.
+func commitsOf(s snapshot.Snapshot) []string {
+	list := slices.Clone(s.Records)
+	for _, h := range s.Holds {
+		list = append(list, h.Record)
+	}
+	return append(list, s.Asked...)
+}
+
+// ids are the commits by which snapshots are read.
 func ids(list []snapshot.Snapshot) []string {
 	all := make([]string, 0, len(list))
 	for _, s := range list {
-		all = append(all, s.ID)
+		all = append(all, commitsOf(s)[0])
 	}
 	return all
 }
@@ -170,7 +236,7 @@ type place struct {
 
 // find finds what an argument such as latest:/home names.
 func (a *app) find(ctx context.Context, st *store.Store, c *cli.Context, arg string) (place, error) {
-	all, err := snapshots(ctx, st)
+	all, err := a.everySnapshot(ctx, st)
 	if err != nil {
 		return place{}, err
 	}
@@ -189,7 +255,7 @@ func (a *app) atPlace(c *cli.Context, arg string, fn func(ctx context.Context, s
 		if err != nil {
 			return err
 		}
-		return st.Read(ctx, []string{p.ID}, func(ctx context.Context) error { return fn(ctx, st, p) })
+		return st.Read(ctx, ids([]snapshot.Snapshot{p.Snapshot}), func(ctx context.Context) error { return fn(ctx, st, p) })
 	})
 }
 
@@ -201,4 +267,28 @@ func entryAt(ctx context.Context, st *store.Store, p place) (*snapshot.Entry, er
 			shortID(p.ID), printable(p.path), shortID(p.ID))
 	}
 	return e, err
+}
+
+// marker finds out what snapshots need, with its cache beside the index's.
+func (a *app) marker(c *cli.Context, st *store.Store) (*gc.Marker, error) {
+	dir, err := a.cacheDir(c)
+	if err != nil {
+		return nil, err
+	}
+	if dir != "" {
+		dir = filepath.Join(dir, st.Config().ID)
+	}
+	return gc.New(dir, st, a.logger()), nil
+}
+
+// tidy keeps the repository quick to open, and finishes a prune that did not
+// wait. Verbs that write call it last: what they did stands whatever comes of it.
+func (a *app) tidy(ctx context.Context, c *cli.Context, st *store.Store) {
+	m, err := a.marker(c, st)
+	if err == nil {
+		err = st.Tidy(ctx, m)
+	}
+	if err != nil && ctx.Err() == nil {
+		a.warn("", "what was asked for is done, but the repository could not be tidied, which is left to the next command: "+plainText(err))
+	}
 }

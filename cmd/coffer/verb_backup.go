@@ -58,7 +58,11 @@ func (a *app) runBackup(c *cli.Context) error {
 		if err != nil {
 			return a.backupError(rep, err)
 		}
-		return a.backupDone(rep, opt.DryRun)
+		err = a.backupDone(rep, opt.DryRun)
+		if !opt.DryRun {
+			a.tidy(ctx, c, st)
+		}
+		return err
 	})
 }
 
@@ -84,7 +88,7 @@ func (a *app) backupProgress(ctx context.Context, st *store.Store, opt *capture.
 	if (a.quiet || a.json || a.noProgress) && !a.verbose {
 		return nil, nil
 	}
-	all, err := snapshots(ctx, st)
+	all, err := a.presentSnapshots(ctx, st)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +209,7 @@ func (a *app) showBackup(rep capture.Report, dry bool) error {
 			Unmodified: rep.Unmodified, Dirs: rep.Dirs, Files: s.Files, Bytes: s.Bytes, NewBytes: s.NewBytes,
 			Stored: s.Stored, Errors: s.Errors, Warnings: s.Warned, Seconds: rep.Elapsed.Seconds()}
 		if s.ID != "" {
-			doc.Snapshot = newSnapshotJSON(s)
+			doc.Snapshot = a.snapshotJSON(s)
 		}
 		return a.printJSON(doc)
 	}

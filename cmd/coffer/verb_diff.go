@@ -35,7 +35,7 @@ func (a *app) runDiff(c *cli.Context) error {
 		return err
 	}
 	return a.withStore(c, func(ctx context.Context, st *store.Store) error {
-		all, err := snapshots(ctx, st)
+		all, err := a.everySnapshot(ctx, st)
 		if err != nil {
 			return err
 		}
@@ -45,7 +45,7 @@ func (a *app) runDiff(c *cli.Context) error {
 				return err
 			}
 		}
-		return st.Read(ctx, []string{sides[0].ID, sides[1].ID}, func(ctx context.Context) error {
+		return st.Read(ctx, ids([]snapshot.Snapshot{sides[0].Snapshot, sides[1].Snapshot}), func(ctx context.Context) error {
 			return a.diff(ctx, c, st, sides)
 		})
 	})

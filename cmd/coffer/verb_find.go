@@ -50,7 +50,7 @@ func (a *app) runFind(c *cli.Context) error {
 		return err
 	}
 	return a.withStore(c, func(ctx context.Context, st *store.Store) error {
-		places, err := findPlaces(ctx, c, st)
+		places, err := a.findPlaces(ctx, c, st)
 		if err != nil {
 			return err
 		}
@@ -67,8 +67,8 @@ func (a *app) runFind(c *cli.Context) error {
 }
 
 // findPlaces are where to look, the oldest snapshot first.
-func findPlaces(ctx context.Context, c *cli.Context, st *store.Store) ([]place, error) {
-	all, err := snapshots(ctx, st)
+func (a *app) findPlaces(ctx context.Context, c *cli.Context, st *store.Store) ([]place, error) {
+	all, err := a.everySnapshot(ctx, st)
 	if err != nil {
 		return nil, err
 	}
@@ -80,18 +80,18 @@ func findPlaces(ctx context.Context, c *cli.Context, st *store.Store) ([]place, 
 		return nil, usageError("--all and --snapshot exclude each other: give one of them")
 	}
 	var places []place
-	for _, s := range complete(filterOf(c).Apply(all)) {
+	for _, s := range complete(filterOf(c).Apply(snapshot.Present(all))) {
 		places = append(places, place{s, "/"})
 	}
 	return places, nil
 }
 
 func placeIDs(places []place) []string {
-	list := make([]string, 0, len(places))
+	list := make([]snapshot.Snapshot, 0, len(places))
 	for _, p := range places {
-		list = append(list, p.ID)
+		list = append(list, p.Snapshot)
 	}
-	return list
+	return ids(list)
 }
 
 func (a *app) findIn(ctx context.Context, c *cli.Context, st *store.Store, p place, queries []snapshot.Query, l *lister) error {

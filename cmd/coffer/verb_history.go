@@ -33,7 +33,7 @@ func (a *app) runHistory(c *cli.Context) error {
 	}
 	at := path.Clean("/" + c.Args().First())
 	return a.withStore(c, func(ctx context.Context, st *store.Store) error {
-		all, err := snapshots(ctx, st)
+		all, err := a.presentSnapshots(ctx, st)
 		if err != nil {
 			return err
 		}

@@ -65,7 +65,7 @@ func (a *app) runStats(c *cli.Context) error {
 		return err
 	}
 	return a.withStore(c, func(ctx context.Context, st *store.Store) error {
-		all, err := snapshots(ctx, st)
+		all, err := a.presentSnapshots(ctx, st)
 		if err != nil {
 			return err
 		}

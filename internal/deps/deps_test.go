@@ -22,7 +22,7 @@ import (
 //	snapshot                reads and writes through its own small interfaces, not through store: trees can
 //	                        be walked from any place, and tested without a repository.
 //	capture, restore,       are siblings and never import each other; what two of them share belongs below.
-//	verify
+//	verify, rewrite
 //	source                  fills entries and knows nothing of where they go.
 //	cmd/coffer              translates; the only place that reads flags, environment and clock.
 var allowed = map[string][]string{
@@ -39,7 +39,9 @@ var allowed = map[string][]string{
 	"coffer/source":            {"coffer/snapshot"},
 	"coffer/snapshot/capture":  {"coffer/chunk", "coffer/internal/scratch", "coffer/snapshot", "coffer/source", "coffer/store"},
 	"coffer/snapshot/restore":  {"coffer/chunk", "coffer/snapshot"},
+	"coffer/snapshot/gc":       {"coffer/chunk", "coffer/snapshot", "coffer/store"},
 	"coffer/snapshot/verify":   {"coffer/chunk", "coffer/snapshot", "coffer/store"},
+	"coffer/snapshot/rewrite":  {"coffer/chunk", "coffer/snapshot", "coffer/source", "coffer/store"},
 	"coffer/internal/scratch":  {},
 	"coffer/cmd/coffer": {"coffer/bucket", "coffer/bucket/local", "coffer/chunk", "coffer/seal", "coffer/snapshot",
 		"coffer/snapshot/capture", "coffer/snapshot/restore", "coffer/snapshot/verify", "coffer/source", "coffer/store"},
@@ -47,7 +49,7 @@ var allowed = map[string][]string{
 
 // testing names what is only ever linked into tests.
 var testing_ = []string{"coffer/snapshot/snapshottest", "coffer/internal/torture", "coffer/internal/golden", "coffer/internal/deps",
-	"coffer/bucket/local/crashfs", "coffer/bucket/local/internal/disk", "coffer/internal/e2e"}
+	"coffer/bucket/local/crashfs", "coffer/bucket/local/internal/disk", "coffer/internal/e2e", "coffer/internal/simulate"}
 
 type pkg struct {
 	ImportPath string

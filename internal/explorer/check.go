@@ -11,10 +11,16 @@ func (m *model) check(s, t *State) Invariant {
 		return I2
 	case valid&t.dropped() != 0 && !m.blind[I3]:
 		return I3
-	case !m.blind[I1]:
-		if _, _, gone := t.closure(t.needs(valid), t.readable()); gone != 0 {
-			return I1
-		}
+	}
+	if m.cfg.Rules.Manifests && valid&^(t.commit|m.seeds) != 0 && !m.blind[I1] {
+		return I1
+	}
+	ps, open := t.readable(), newest(t.gens)
+	if _, _, gone := t.closure(t.needs(valid&^t.rec[open].d), ps); gone != 0 && !m.blind[I1] {
+		return I1
+	}
+	if _, _, gone := t.closure(t.needs(valid&t.rec[open].d), ps); gone != 0 && !m.blind[ID] {
+		return ID
 	}
 	for i := range m.roles {
 		if m.roles[i].kind != reader || m.blind[IR] {
@@ -91,6 +97,7 @@ type afterlife struct {
 	m    *model // without faults
 	main *model
 	seen table
+	way  []Step
 }
 
 func newAfterlife(main *model) *afterlife {
@@ -137,18 +144,22 @@ func (l *afterlife) check(s *State, tell func(string)) Invariant {
 		if !l.seen.add(l.m.hash(&t)) && tell == nil {
 			continue
 		}
-		if tell != nil {
-			tell(fmt.Sprintf("-- all die; calls on their way arrive: %v", arrive))
-		}
-		if bad := l.run(s, &t, tell); bad != 0 {
+		if bad := l.run(s, &t); bad != 0 {
+			if tell != nil {
+				tell(fmt.Sprintf("             -- all die; calls on their way arrive: %v", arrive))
+				for _, how := range l.way {
+					tell(l.m.line(how))
+				}
+			}
 			return bad
 		}
 	}
 	return 0
 }
 
-func (l *afterlife) run(s, t *State, tell func(string)) Invariant {
+func (l *afterlife) run(s, t *State) Invariant {
 	m, i := l.m, l.m.fresh
+	l.way = l.way[:0]
 	if bad := m.check(s, t); bad != 0 {
 		return bad
 	}
@@ -160,9 +171,7 @@ func (l *afterlife) run(s, t *State, tell func(string)) Invariant {
 			return l.garbage()
 		}
 		n := &m.out[0]
-		if tell != nil {
-			tell(m.line(n.how))
-		}
+		l.way = append(l.way, n.how)
 		if n.fail != 0 {
 			return n.fail
 		}
@@ -197,6 +206,9 @@ func (l *afterlife) clean(t *State, swept int) Invariant {
 		return l.garbage()
 	}
 	old := t.reg | t.commit | t.abort
+	if l.m.cfg.Rules.Records == ByText {
+		old &^= t.valid() // these it keeps for ever
+	}
 	if old&^t.from(old, swept-1) != 0 {
 		return l.garbage()
 	}

@@ -14,26 +14,38 @@ const (
 	I5           // a session with base g never relies on C_m, m <= g
 	I6           // a hit names a pack in the live set of the session's generation
 	I7           // generation n+1 is planned only after n.done exists
+	ID           // what an open generation drops can still be read
 	IR           // what a reader with a registration reads is there
 	IG           // after everybody died, a fresh pruner frees all garbage
 	invariants
 )
 
 func (i Invariant) String() string {
-	return [...]string{"none", "I1", "I2", "I3", "I4", "I5", "I6", "I7", "IR (reader)", "IG (garbage)"}[i]
+	return [...]string{"none", "I1", "I2", "I3", "I4", "I5", "I6", "I7", "ID (dropped, not yet closed)", "IR (reader)", "IG (garbage)"}[i]
 }
 
 // Rules are the choices that the protocol's text and the code may make differently.
 // The zero value is what the code does.
 type Rules struct {
-	Rewrite    bool        // every generation writes its base anew (the text); else segments with masks (R1)
-	FullMark   bool        // the second mark walks all roots (the text); else those not covered (R2)
-	Records    RecordsRule // R3
-	ListNewest bool        // newest generation and .done above g by List, which may lie; else by Get of the next names
-	WOnce      bool        // W from one listing of sessions/<n>; else from the union of two
-	Step7Last  bool        // step 7 reads the newest .done above g (R6); else the first one
-	SureNoop   bool        // R7 also waits for small records to be swept
+	Rewrite     Rewriting   // R1
+	FullMark    bool        // the second mark walks all roots (the text); else those not covered (R2)
+	Records     RecordsRule // R3
+	Manifests   bool        // a snapshot's manifest is in its fate alone; else the catalogue has it too (R3)
+	Step7Last   bool        // step 7 reads the newest .done above g (R6); else the first one above g
+	SureNoop    bool        // R7 also waits for small records to be swept
+	ListNewest  bool        // newest generation and .done above g by List, which may lie; else by Get of the next names
+	WOnce       bool        // W from one listing of sessions/<n> (the text); else from the union of two
+	MoveByLastD bool        // a reader moves to the newest generation whose D lacks its snapshot (the text); else no D since its own may name it
 }
+
+// Rewriting says when a plan writes the index of its base anew.
+type Rewriting uint8
+
+const (
+	Never     Rewriting = iota // segments with masks
+	Sometimes                  // masks, or anew, as the pruner likes
+	Always                     // the text
+)
 
 // RecordsRule says which registrations and fates the sweep of m deletes.
 type RecordsRule uint8
@@ -70,13 +82,16 @@ const (
 	PlanBeforeDone
 	RecordsDeleted
 	AbortsEarly
-	WriterNoFsync
-	PrunerNoFsync
+	WriterTrustsCommits // on a local disk, before they are flushed
+	WriterTrustsPlan
+	WriterTrustsDone
+	PrunerTrustsCommits
+	PrunerTrustsPlan
+	PrunerTrustsDone
 	NoBasesInFirstMark
 	NoBasesInSecondMark
 	RecipeInstead
 	RecipeOnRecipe
-	RescueBySeen
 	mutants
 )
 
@@ -149,6 +164,7 @@ type role struct {
 type model struct {
 	cfg   *Config
 	roles [maxActors]role
+	seeds sids
 	fresh int // the actor that comes after all died
 	blind [invariants]bool
 	out   []succ
@@ -163,7 +179,7 @@ type succ struct {
 }
 
 func newModel(cfg *Config) *model {
-	m := &model{cfg: cfg, seed: maphash.MakeSeed()}
+	m := &model{cfg: cfg, seed: maphash.MakeSeed(), seeds: sid(len(cfg.Seeds)) - 1}
 	n, next := 0, len(cfg.Seeds)
 	add := func(k kind, first, count, plan int, name string) {
 		m.roles[n] = role{k, first, count, plan, name}

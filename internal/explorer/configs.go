@@ -44,16 +44,20 @@ func Configs() []Config {
 			Pruners: []int{1}, Asks: 1, Lies: 1, LieIn: OfSessions | OfFates | OfMarked | OfView | OfGenerations,
 		},
 		{
-			Name: "power cut", Seeds: []Seed{one}, Writers: []int{1, 1}, Roots: []uint8{1},
-			Pruners: []int{1, 1}, Asks: 1, PowerCuts: 1, Policies: []Policy{Everything},
+			Name: "power cut, two writers", Seeds: []Seed{one}, Writers: []int{1, 1}, Roots: []uint8{1},
+			Pruners: []int{1}, Asks: 1, PowerCuts: 1, Policies: hard,
+		},
+		{
+			Name: "power cut, two pruners", Seeds: []Seed{one}, Writers: []int{1}, Roots: []uint8{1},
+			Pruners: []int{1, 1}, Asks: 1, PowerCuts: 1, Policies: hard,
 		},
 		{
 			Name: "reader", Seeds: []Seed{one}, Writers: []int{1}, Roots: []uint8{1, 2}, Reader: 2,
 			Pruners: []int{2}, Asks: 1, KillAny: true,
 		},
 		{
-			Name: "recipes", Seeds: []Seed{{1, 1}, {2, 2}}, Writers: []int{1, 1}, Roots: []uint8{1, 2, 3}, Recipes: true, Again: true,
-			Pruners: []int{1}, Asks: 1, Policies: []Policy{KeepOldest, KeepNewest, DeadOnly},
+			Name: "recipes", Seeds: []Seed{one, two}, Writers: []int{1, 1}, Roots: []uint8{1, 2}, Recipes: true, Again: true,
+			Pruners: []int{1}, Asks: 1, Policies: []Policy{KeepOldest, KeepNewest},
 		},
 		{
 			Name: "generations published early", Seeds: []Seed{one}, Writers: []int{1, 1}, Roots: []uint8{1}, Parents: true,

@@ -11,14 +11,17 @@ import (
 type Result struct {
 	States   int // states of the world
 	Stores   int // different buckets in which all died
-	Depth    int
 	Complete bool
 	Broken   Invariant
 	Trace    []string // the shortest way to it
 }
 
 func (r Result) String() string {
-	return fmt.Sprintf("%d states, %d buckets left behind, depth %d", r.States, r.Stores, r.Depth)
+	part := "all"
+	if !r.Complete {
+		part = "the first"
+	}
+	return fmt.Sprintf("%s %d states, %d buckets left behind", part, r.States, r.Stores)
 }
 
 // table is a set of hashes. Two states with one hash would be taken for one:
@@ -63,59 +66,82 @@ func (t *table) put(h uint64) bool {
 
 func (m *model) hash(s *State) uint64 { return maphash.Comparable(m.seed, *s) }
 
+// queue holds states first in, first out, in blocks that are used again.
+type queue struct {
+	blocks      [][]State
+	spare       [][]State
+	first, size int
+}
+
+const blockSize = 256
+
+func (q *queue) push(s *State) {
+	if q.size%blockSize == 0 && q.size/blockSize == len(q.blocks) {
+		b := make([]State, 0, blockSize)
+		if n := len(q.spare); n > 0 {
+			b, q.spare = q.spare[n-1], q.spare[:n-1]
+		}
+		q.blocks = append(q.blocks, b)
+	}
+	last := len(q.blocks) - 1
+	q.blocks[last] = append(q.blocks[last], *s)
+	q.size++
+}
+
+// pop returns the oldest state; it is good until the next push.
+func (q *queue) pop() *State {
+	s := &q.blocks[0][q.first]
+	q.first++
+	if q.first == blockSize {
+		q.spare = append(q.spare, q.blocks[0][:0])
+		q.blocks, q.first, q.size = q.blocks[1:], 0, q.size-blockSize
+	}
+	return s
+}
+
+func (q *queue) empty() bool { return q.first == q.size }
+
 // Explore visits every state, breadth first, until an invariant is broken.
 func Explore(cfg Config) Result {
 	m := newModel(&cfg)
 	life := newAfterlife(m)
-	var seen table
-	var parents []uint32
-	var hashes []uint64
 	first := m.initial()
-	level := []State{first}
-	seen.add(m.hash(&first))
-	parents, hashes = append(parents, 0), append(hashes, m.hash(&first))
-	res := Result{}
-	base := 0 // number of the level's first state
-	for len(level) > 0 {
-		var next []State
-		for i := range level {
-			s := &level[i]
-			m.successors(s)
-			for j := range m.out {
-				n := &m.out[j]
-				h := m.hash(&n.s)
-				if !seen.add(h) && n.fail == 0 {
-					continue
-				}
-				parents, hashes = append(parents, uint32(base+i)), append(hashes, h)
-				bad := n.fail
-				if bad == 0 {
-					bad = m.check(s, &n.s)
-				}
-				dead := false
-				if bad == 0 {
-					bad = life.check(&n.s, nil)
-					dead = bad != 0
-				}
-				if bad != 0 {
-					res.Broken = bad
-					res.Trace = m.trace(first, parents, hashes, len(hashes)-1, life, dead)
-					res.States, res.Stores = len(hashes), life.seen.n
-					return res
-				}
-				next = append(next, n.s)
-				if cfg.Limit > 0 && len(hashes) >= cfg.Limit {
-					res.States, res.Stores = len(hashes), life.seen.n
-					return res
+	var seen table
+	var todo queue
+	todo.push(&first)
+	parents, hashes := []uint32{0}, []uint64{m.hash(&first)}
+	seen.add(hashes[0])
+	for at := 0; !todo.empty(); at++ {
+		s := *todo.pop()
+		m.successors(&s)
+		for j := range m.out {
+			n := &m.out[j]
+			h := m.hash(&n.s)
+			if !seen.add(h) && n.fail == 0 {
+				continue
+			}
+			parents, hashes = append(parents, uint32(at)), append(hashes, h)
+			bad, dead := n.fail, false
+			if bad == 0 {
+				bad = m.check(&s, &n.s)
+			}
+			if bad == 0 {
+				bad = life.check(&n.s, nil)
+				dead = bad != 0
+			}
+			if bad != 0 {
+				return Result{
+					States: len(hashes), Stores: life.seen.n, Broken: bad,
+					Trace: m.trace(first, parents, hashes, len(hashes)-1, life, dead),
 				}
 			}
+			if len(hashes) == cfg.Limit {
+				return Result{States: len(hashes), Stores: life.seen.n}
+			}
+			todo.push(&n.s)
 		}
-		base += len(level)
-		level = next
-		res.Depth++
 	}
-	res.States, res.Stores, res.Complete = len(hashes), life.seen.n, true
-	return res
+	return Result{States: len(hashes), Stores: life.seen.n, Complete: true}
 }
 
 // trace walks from the start to a state by the hashes on the way.
@@ -166,32 +192,38 @@ func Walk(cfg Config, seed uint64, steps int) Result {
 	var res Result
 	for steps > 0 {
 		s := m.initial()
-		var way []string
+		var way []Step
 		for {
 			m.successors(&s)
 			if len(m.out) == 0 {
 				break
 			}
 			n := m.out[rnd.IntN(len(m.out))]
-			way = append(way, m.line(n.how))
+			way = append(way, n.how)
 			bad := n.fail
+			var end State
 			if bad == 0 {
 				bad = m.check(&s, &n.s)
 			}
 			if bad == 0 {
 				if bad = life.check(&n.s, nil); bad != 0 {
-					life.check(&n.s, func(l string) { way = append(way, l) })
+					end = n.s
 				}
 			}
 			res.States++
 			if bad != 0 {
-				res.Broken, res.Trace = bad, way
+				res.Broken = bad
+				for _, how := range way {
+					res.Trace = append(res.Trace, m.line(how))
+				}
+				if end.gens != 0 {
+					life.check(&end, func(l string) { res.Trace = append(res.Trace, l) })
+				}
 				return res
 			}
 			s = n.s
 			steps--
 		}
-		res.Depth = max(res.Depth, len(way))
 		res.Stores = life.seen.n
 	}
 	return res

@@ -1,9 +1,6 @@
 package explorer
 
-import (
-	"math/bits"
-	"slices"
-)
+import "slices"
 
 // Calls that may arrive when nobody waits for them any more.
 const (
@@ -252,11 +249,11 @@ func (m *model) cut(s *State, c sids, g, d gens) {
 	t.commit &^= c
 	t.gens &^= g
 	t.dones &^= d
-	for x := uint8(g); x != 0; x &= x - 1 {
-		t.rec[bits.TrailingZeros8(x)] = generation{}
+	for x := g; x != 0; x &= x - 1 {
+		t.rec[newest(x&-x)] = generation{}
 	}
-	for x := uint8(d); x != 0; x &= x - 1 {
-		t.done[bits.TrailingZeros8(x)] = closing{}
+	for x := d; x != 0; x &= x - 1 {
+		t.done[newest(x&-x)] = closing{}
 	}
 	t.softCommit, t.softGen, t.softDone = 0, 0, 0
 }

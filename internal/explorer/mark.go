@@ -2,8 +2,8 @@ package explorer
 
 import "math/bits"
 
-// Of two chunks, the recipe of each names the other.
-func basesOf(recipes uint8) uint8 { return recipes&1<<1 | recipes>>1&1 }
+// Recipes of chunks 0 and 1 name each other; that of chunk 2 names chunk 0.
+func basesOf(recipes uint8) uint8 { return recipes&1<<1 | recipes>>1&1 | recipes>>2&1 }
 
 // copies returns the chunks in the packs: stored whole, and as recipes.
 func (s *store) copies(ps packs) (whole, recipe uint8) {

@@ -45,7 +45,12 @@ func (m *model) pruner(s *State, i int) {
 		})
 	case pAsks:
 		for _, p := range m.policies(i) {
-			m.propose(s, i, p)
+			if m.cfg.Rules.Rewrite != Always {
+				m.propose(s, i, p, false)
+			}
+			if m.cfg.Rules.Rewrite == Always || m.cfg.Rules.Rewrite == Sometimes && i != m.fresh {
+				m.propose(s, i, p, true)
+			}
 		}
 	case pCopy:
 		if w, r := s.copies(pl.gen.c & s.packs); s.content[copyPack(cyc)]&^(w|r<<4) != 0 {
@@ -138,7 +143,7 @@ func (m *model) policies(i int) []Policy {
 }
 
 // propose is the first mark, with the asks listed just now.
-func (m *model) propose(s *State, i int, p Policy) {
+func (m *model) propose(s *State, i int, p Policy, rewrite bool) {
 	a, r := &s.act[i], &m.roles[i]
 	n, cyc := int(a.g)-1, r.first+int(a.k)
 	rec, done := &s.rec[n], &s.done[n]
@@ -171,18 +176,25 @@ func (m *model) propose(s *State, i int, p Policy) {
 	}
 	copies := s.missing(whole, recipe, idx&^c)
 	if p != Early && d == 0 && c == 0 && !m.dirty(s, n, segs, idx) {
-		m.stop(m.fork(s, i, "finds nothing to do (policy %d)", int(p)), i)
+		if !rewrite || m.cfg.Rules.Rewrite == Always {
+			m.stop(m.fork(s, i, "finds nothing to do"), i)
+		}
 		return
 	}
-	t := m.fork(s, i, "marks and plans with policy %d: drops sessions %08b", int(p), int(d))
+	t := m.fork(s, i, "marks: condemns packs %024b, drops sessions %08b", int(c), int(d))
+	if rewrite {
+		m.out[len(m.out)-1].how.note = "and writes the index anew"
+	}
 	pl := &t.plan[r.plan]
 	me := pack(copyPack(cyc))
 	pl.gen = generation{c: c, d: d, covered: a.seen}
-	if m.cfg.Rules.Rewrite {
-		pl.gen.segs = me
+	if rewrite {
 		t.merged[cyc] = idx &^ c
 		if copies != 0 {
 			t.merged[cyc] |= me
+		}
+		if t.merged[cyc] != 0 {
+			pl.gen.segs = me
 		}
 	} else {
 		if copies != 0 {
@@ -198,7 +210,7 @@ func (m *model) propose(s *State, i int, p Policy) {
 	switch {
 	case copies != 0:
 		t.act[i].pc = pCopy
-	case m.cfg.Rules.Rewrite:
+	case pl.gen.segs&me != 0:
 		t.act[i].pc = pCopySegment
 	default:
 		t.act[i].pc = m.afterCopies()
@@ -222,7 +234,8 @@ func (m *model) dirty(s *State, n int, segs, idx packs) bool {
 	if s.upTo(s.packs, n)&^idx != 0 || s.upTo(s.segs, n)&^segs != 0 || s.asks&s.dropped() != 0 {
 		return true
 	}
-	return m.cfg.Rules.SureNoop && s.reg|s.commit|s.abort&^(s.from(s.reg|s.commit|s.abort, n)) != 0
+	old := s.reg | s.commit | s.abort
+	return m.cfg.Rules.SureNoop && old&^s.from(old, n) != 0
 }
 
 // publish is step 2.
@@ -278,7 +291,7 @@ func (m *model) afterSessions(lies uint8) uint8 {
 
 // trusted flushes fates that a pruner is about to rely on.
 func (m *model) trusted(t *State, fates sids) {
-	if !m.is(PrunerNoFsync) {
+	if !m.is(PrunerTrustsCommits) {
 		t.softCommit &^= fates
 	}
 }

@@ -50,7 +50,7 @@ func (m *model) reader(s *State, i int) {
 		}
 	case rRead:
 		m.abort(s, i, me, func(t *State) { m.ended(t, i) })
-		if n > g && int(a.k)+1 < r.n && s.rec[n].d&sid(int(a.x)) == 0 {
+		if n > g && int(a.k)+1 < r.n && !m.gone(s, int(a.x), g, n) {
 			t := m.fork(s, i, "sees generation %d, which keeps its snapshot: moves on", n)
 			t.act[i].k++
 			t.act[i].w = sids(a.g) // the old base, where its protection still is
@@ -70,6 +70,19 @@ func (m *model) reader(s *State, i int) {
 	case rEnd:
 		m.abort(s, i, me-1, func(t *State) { m.ended(t, i) })
 	}
+}
+
+// gone says whether a generation after g, up to n, drops the snapshot. To look at
+// D_n alone is not enough: who was taken for dead may have missed generations.
+func (m *model) gone(s *State, snapshot, g, n int) bool {
+	if m.cfg.Rules.MoveByLastD {
+		g = n - 1
+	}
+	var d sids
+	for ; g < n; g++ {
+		d |= s.rec[g+1].d
+	}
+	return d&sid(snapshot) != 0
 }
 
 // abort ends a session of the actor's own by ABORT on its fate.

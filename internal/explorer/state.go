@@ -8,7 +8,7 @@ import "math/bits"
 const (
 	maxSids   = 8 // sessions that ever exist, snapshots of the start among them
 	maxCycles = 8 // cycles of pruners: four explored, four of the one that comes after all died
-	maxGens   = 8
+	maxGens   = maxCycles + 1
 	maxPacks  = maxSids + 2*maxCycles
 	maxActors = 7
 	maxPlans  = 3
@@ -20,7 +20,7 @@ const (
 type (
 	sids  uint8
 	packs uint32
-	gens  uint8
+	gens  uint16
 )
 
 func sid(i int) sids       { return 1 << i }
@@ -64,7 +64,7 @@ type store struct {
 	pk   [maxSids]uint8 // the pack that the session's segment describes: its own, unless names come from content
 
 	content [maxPacks]uint8  // low nibble: whole chunks; high nibble: recipes
-	pad     [2]uint8         // States are hashed as plain memory: no gaps, no blank fields
+	pad     [3]uint8         // States are hashed as plain memory: no gaps, no blank fields
 	merged  [maxCycles]packs // packs that the plan segment of a cycle describes
 	planned [maxCycles]uint8 // the generation that a cycle is about
 	rec     [maxGens]generation
@@ -124,7 +124,7 @@ type State struct {
 	pad                                                      [2]uint8
 }
 
-func newest(g gens) int { return bits.Len8(uint8(g)) - 1 }
+func newest(g gens) int { return bits.Len16(uint16(g)) - 1 }
 
 // of returns those with base g.
 func (s *store) of(set sids, g int) sids {

@@ -133,7 +133,7 @@ func (m *model) decide(s *State, i, me int, cur sids, root, up uint8, what strin
 func (m *model) uploads(root, whole, recipe uint8, each func(up uint8)) {
 	var rec func(c uint8, up uint8)
 	rec = func(c uint8, up uint8) {
-		if c > 2 {
+		if c > 4 {
 			// A recipe names only whole copies, in the view or our own.
 			if b := basesOf(up >> 4); m.is(RecipeOnRecipe) || b&^(whole|up) == 0 {
 				each(up)
@@ -160,18 +160,21 @@ func (m *model) uploads(root, whole, recipe uint8, each func(up uint8)) {
 
 // believe notes that the session relies on these fates, and on a local disk flushes them.
 func (m *model) believe(t *State, i int, fates sids) {
-	if !m.is(WriterNoFsync) {
+	if !m.is(WriterTrustsCommits) {
 		t.softCommit &^= fates
 	}
-	if r := &m.roles[i]; fates&t.freed != 0 {
+	if r := &m.roles[i]; fates&t.freed&t.commit != 0 {
 		t.tainted |= sid(r.first + int(t.act[i].k))
 	}
 }
 
-// flushed makes durable the generation that a writer is about to build on.
+// flushed makes durable the generation that an actor is about to build on.
 func (m *model) flushed(t *State, i int) {
-	if m.roles[i].kind == pruner && m.is(PrunerNoFsync) || m.roles[i].kind != pruner && m.is(WriterNoFsync) {
-		return
+	writes := m.roles[i].kind != pruner
+	if !(writes && m.is(WriterTrustsPlan) || !writes && m.is(PrunerTrustsPlan)) {
+		t.softGen = 0
 	}
-	t.softGen, t.softDone = 0, 0
+	if !(writes && m.is(WriterTrustsDone) || !writes && m.is(PrunerTrustsDone)) {
+		t.softDone = 0
+	}
 }

@@ -197,10 +197,10 @@ var damages = map[string]damage{
 		return "generation"
 	}, class: seal.ErrDamaged, words: "part of the repository is missing"},
 	"generation-bit": {do: func(p patient) string { return p.flip("generations/0000000000.done", -1) }, class: seal.ErrDamaged},
-	"generation-newer": {do: func(p patient) string {
+	"generation-of-another-name": {do: func(p patient) string {
 		p.write("generations/0000000001", p.read("generations/0000000000"))
 		return "generation"
-	}, words: "newer"},
+	}, class: seal.ErrDamaged},
 	"session-bit": {do: func(p patient) string { return p.flip(p.list("sessions")[0], 30) }, class: seal.ErrDamaged},
 }
 

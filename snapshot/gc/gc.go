@@ -10,10 +10,11 @@
 //
 // When Mark returns nil, every chunk that a commit's tree names is in the live
 // set, but for what stands below a page that cannot be had and that repair has
-// recorded as lost. Any other page that cannot be had or read is an error, and
-// so is a view that leaves one out. The cache is never a reason to fail, nor to
+// recorded as lost. (What the cache knows to stand there is live all the same,
+// and so is what can be had again, whatever was recorded.) Any other page that
+// cannot be had or read is an error. The cache is never a reason to fail, nor to
 // leave something out: bytes in it that are not what was written there are an
-// empty cache.
+// empty cache. No page is written to it before all pages below it.
 //
 // # Pages that somebody has chosen
 //
@@ -111,14 +112,10 @@ type marked struct {
 	names *names
 	old   uint32 // pages with lower numbers were in the log before
 	need  bitset // which of those are live
-	lossy map[name]bool
 }
 
-// has reports whether a page is live.
+// has reports whether a page is live, with all below it.
 func (d *marked) has(n name) bool {
-	if _, ok := d.lossy[n]; ok {
-		return true
-	}
 	num, ok := d.names.find(n)
 	return ok && (num >= d.old || d.need.has(num))
 }
@@ -147,7 +144,6 @@ func (m *Marker) mark(ctx context.Context, v store.MarkView, roots []chunk.ID, l
 	if err != nil {
 		return nil, err
 	}
-	d.lossy = w.lossy
 	return d, l.backward(ctx, old, d.need.any, func(r record) {
 		if !d.need.has(r.num) {
 			return

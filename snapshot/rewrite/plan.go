@@ -53,40 +53,52 @@ type planWalk struct {
 
 // dir returns what is dropped below the directory at a path; its scope is that
 // of its entries.
-func (w *planWalk) dir(at string, in scope, tree chunk.ID) (dropped snapshot.Totals, err error) {
+func (w *planWalk) dir(at string, in scope, tree chunk.ID) (snapshot.Totals, error) {
 	here := placeOf(w.judge, at, tree)
 	if dropped, ok := w.dirty[here]; ok {
 		return dropped, nil
 	}
-	known := func(page chunk.ID) bool {
+	dropped, err := w.pages(at, in, tree)
+	if err == nil {
+		w.remember(here, dropped)
+	}
+	return dropped, err
+}
+
+// remember keeps what is dropped of a directory, or that a page is clean.
+func (w *planWalk) remember(here place, dropped snapshot.Totals) {
+	if dropped.Items == 0 {
+		w.clean[here] = struct{}{}
+	} else {
+		w.dirty[here] = dropped
+	}
+}
+
+// pages looks at the pages of a directory that are not known to be clean.
+func (w *planWalk) pages(at string, in scope, tree chunk.ID) (dropped snapshot.Totals, err error) {
+	clean := func(page chunk.ID) bool {
 		_, ok := w.clean[placeOf(w.judge, at, page)]
 		return ok
 	}
-	var below error // that says itself where it happened
-	err = snapshot.Pages(w.ctx, w.loader, tree, known, func(page chunk.ID, entries []snapshot.Entry) error {
+	var below error // says itself where it happened
+	err = snapshot.Pages(w.ctx, w.loader, tree, clean, func(page chunk.ID, entries []snapshot.Entry) error {
 		var sum snapshot.Totals
 		if sum, below = w.page(at, in, entries); below != nil {
 			return below
 		}
 		if sum.Items == 0 {
-			w.clean[placeOf(w.judge, at, page)] = struct{}{}
+			w.remember(placeOf(w.judge, at, page), sum)
 		}
 		add(&dropped, sum)
 		return nil
 	})
-	switch {
-	case below != nil:
-		return dropped, below
-	case err != nil:
-		return dropped, fmt.Errorf("list %q: %w", at, err)
-	case dropped.Items == 0:
-		w.clean[here] = struct{}{}
-	default:
-		w.dirty[here] = dropped
+	if err != nil && below == nil {
+		err = fmt.Errorf("list %q: %w", at, err)
 	}
-	return dropped, nil
+	return dropped, err
 }
 
+// page returns what is dropped of some entries, with all that is below them.
 func (w *planWalk) page(at string, in scope, entries []snapshot.Entry) (dropped snapshot.Totals, err error) {
 	for i := range entries {
 		e := &entries[i]

@@ -32,14 +32,15 @@ func (r *run) save(ctx context.Context, todo []task) error {
 		t := &todo[i]
 		r.opt.Event(Event{Snapshot: t.snap.ID, Saving: true, Done: i, Of: len(todo)})
 		gone, err := r.replace(ctx, t)
+		r.report.Stored = r.saver.stored
 		if err != nil {
 			r.report.Snapshots[t.result].Err = fmt.Errorf("rewrite snapshot %s: %w", t.snap.ID, err)
-			r.report.Stored = r.saver.stored
-			return nil // the report has the error
+			if !errors.Is(err, errGone) {
+				return nil // the report has the error
+			}
 		}
 		ask = append(ask, gone...)
 	}
-	r.report.Stored = r.saver.stored
 	return r.forget(ctx, ask)
 }
 
@@ -110,7 +111,7 @@ type saver struct {
 // rewrite makes the snapshot that stands in for t's, or finds it.
 func (s *saver) rewrite(ctx context.Context, t *task) (made snapshot.Snapshot, err error) {
 	err = s.session(ctx, func(w *store.Session) ([]byte, error) {
-		if !contains(w, alive(&t.snap)...) {
+		if !slices.ContainsFunc(alive(&t.snap), func(id string) bool { return contains(w, id) }) {
 			return nil, errGone
 		}
 		s.trust(w)

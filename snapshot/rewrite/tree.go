@@ -8,12 +8,11 @@ import (
 
 	"coffer/chunk"
 	"coffer/snapshot"
-	"coffer/store"
 )
 
 // manifest saves the tree of t's snapshot without what is dropped, and
 // describes it.
-func (s *saver) manifest(ctx context.Context, w *store.Session, t *task) (snapshot.Manifest, error) {
+func (s *saver) manifest(ctx context.Context, w pages, t *task) (snapshot.Manifest, error) {
 	m := t.snap.Manifest
 	c := cutter{saver: s, ctx: ctx, session: w, judge: t.judge}
 	root := snapshot.Entry{Type: snapshot.Dir, Tree: m.Root}
@@ -56,8 +55,14 @@ func take(e, from *snapshot.Entry) {
 type cutter struct {
 	*saver
 	ctx     context.Context
-	session *store.Session
+	session pages
 	judge   *judge
+}
+
+// pages is what a session is to a tree.
+type pages interface {
+	snapshot.Loader
+	snapshot.Saver
 }
 
 // dir rewrites the directory of e, which is at a path; in is the scope of its

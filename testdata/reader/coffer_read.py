@@ -184,6 +184,7 @@ class Repository:
         self.index: dict[bytes, tuple[Block, int, int]] = {}
         self.segments: dict[str, Segment] = {}
         self.manifests: dict[str, dict[int, Any]] = {}
+        self.asked: set[str] = set()  # commits that the next prune drops
         self.proved: set[tuple[int, bytes]] = set()  # chunks whose ID has been computed
         self.trouble: list[str] = []
         config = self.get("config")
@@ -241,25 +242,64 @@ class Repository:
         return m
 
     def load_snapshots(self) -> None:
-        """Reads the commits and what they name (9)."""
-        numbers = [int(n.split("/")[1].removesuffix(".done")) for n in self.names("generations")]
+        """Reads what counts in the newest generation (9)."""
+        names = self.names("generations")
+        numbers = [int(n.split("/")[1]) for n in names if not n.endswith(".done")]
         must(numbers, "generations: there is none, part of the repository is missing")
-        must(max(numbers) == 0, f"generations/{max(numbers):010d}: the repository was pruned by a newer program")
-        for name in self.names("fates/0000000000"):
+        g = max(numbers)
+        gen, done = self.generation(f"generations/{g:010d}", g), None
+        if f"generations/{g:010d}.done" in names:
+            done = self.generation(f"generations/{g:010d}.done", g)
+        segments = typed(gen, 3, list, []) + (typed(done, 3, list, []) if done else [])
+        for ref in typed(done if done else gen, 4, list, []):
+            self.load_piece(typed(ref, 1, str), typed(ref, 2, int))
+        if done is None:
+            segments += self.commits(g - 1, set(typed(gen, 5, list, []) + typed(gen, 6, list, [])))
+        segments += self.commits(g, set())
+        for ref in segments:
+            self.load_segment(typed(ref, 1, str), typed(ref, 3, list, []))
+        for name in self.names("asks"):
+            self.asked.update(typed(self.record(name), 2, list, []))
+
+    def generation(self, name: str, g: int) -> dict[int, Any]:
+        m = self.record(name)
+        must(typed(m, 2, int) == g, f"{name}: it says that it is {m[2]}")
+        return m
+
+    def load_piece(self, name: str, commits: int) -> None:
+        try:
+            m = self.record(name)
+        except Damage as e:
+            self.trouble.append(str(e))
+            m = self.record(name + ".b")
+        must(len(typed(m, 2, list)) == commits, f"{name}: it does not have {commits} commits")
+        for c in m[2]:
+            self.manifests[typed(c, 1, str)] = manifest(name, typed(c, 3, bytes))
+
+    def commits(self, g: int, covered: set[str]) -> list[Any]:
+        """Reads the fates of a generation; returns the segments of its commits."""
+        segments = []
+        for name in self.names(f"fates/{g:010d}"):
             fate = self.record(name)
             if typed(fate, 2, int) != 1:
                 must(fate[2] == 2, f"{name}: unknown outcome")
                 continue
-            for ref in typed(fate, 3, list, []):
-                self.load_segment(typed(ref, 1, str))
-            self.manifests[name.split("/")[-1]] = manifest(name, typed(fate, 4, bytes, b""))
+            id_ = name.split("/")[-1]
+            if id_ not in covered:
+                segments += typed(fate, 3, list, [])
+                self.manifests[id_] = manifest(name, typed(fate, 4, bytes, b""))
+        return segments
 
-    def load_segment(self, name: str) -> None:
+    def load_segment(self, name: str, dead: list[int]) -> None:
         plain = self.open_record(name, self.get(name), 1 << 30)
         try:
             seg = self.segments[name] = parse_segment(plain)
+            must(all(d < len(seg.packs) for d in dead), "a dead pack that it does not have")
         except Damage as e:
             raise Damage(f"{name}: {e}") from None
+        gone = {seg.packs[d][0] for d in dead}
+        seg.packs = [p for p in seg.packs if p[0] not in gone]
+        seg.entries = [e for e in seg.entries if seg.blocks[e[1]].pack not in gone]
         for id_, block, offset, form in seg.entries:
             if form & 1 == 0 or id_ not in self.index:  # a whole copy goes before a recipe (6)
                 self.index[id_] = (seg.blocks[block], offset, form)
@@ -412,11 +452,13 @@ class Repository:
         for id_, block, start, form in seg.entries:
             if block in held:
                 held[block].append((start, form, id_))
-        indexed = [(seg.blocks[i].offset, seg.blocks[i].sealed, sorted(held[i])) for i in numbers]
-        must(own == indexed, "its own list of chunks is not the one in the index")
+        indexed = [(seg.blocks[i].offset, seg.blocks[i].sealed, held[i]) for i in numbers]
+        must(len(own) == len(indexed), "its own list of blocks is not the one in the index")
+        for (at, sealed, chunks), (offset, size_, known) in zip(own, indexed):  # the index may lack copies (8)
+            must((at, sealed) == (offset, size_) and set(known) <= set(chunks), "its own list of chunks is not the one in the index")
 
     def check(self) -> None:
-        for name in self.names("generations") + self.names("sessions"):
+        for name in (n for p in ("generations", "sessions", "catalogue", "notes") for n in self.names(p)):
             self.attempt(name, lambda: self.record(name))
         for seg in self.segments.values():
             for name, kind, size in seg.packs:
@@ -596,6 +638,8 @@ def snapshots(repo: Repository) -> dict[str, dict[int, Any]]:
 
     found: dict[str, list[str]] = {}
     for commit, m in repo.manifests.items():
+        if commit in repo.asked:
+            continue
         first = m[26].decode() if 26 in m else commit
         if first not in repo.manifests or repo.manifests[first][10] == m[10]:
             found.setdefault(first, []).append(commit)
