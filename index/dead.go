@@ -4,8 +4,6 @@ import (
 	"fmt"
 
 	"github.com/zeebo/blake3"
-
-	"coffer/chunk"
 )
 
 // A Want names a segment together with its dead packs: positions in
@@ -45,15 +43,6 @@ func newPiece(s *Segment, dead []uint32) (*piece, error) {
 
 // isDead reports whether the i-th entry is in a dead pack.
 func (p *piece) isDead(i int) bool { return p.mask != nil && p.mask[p.packOf(i)] }
-
-// lookup returns the place of a chunk in a pack that is not dead.
-func (p *piece) lookup(id chunk.ID) (Place, bool) {
-	i, ok := p.find(id)
-	if !ok || p.isDead(i) {
-		return Place{}, false
-	}
-	return p.place(i), true
-}
 
 // deadSum tells lists of dead packs apart; that of no packs is empty.
 func deadSum(dead []uint32) string {

@@ -12,7 +12,8 @@ import (
 // nothing.
 type memory struct {
 	segs    map[string]*piece
-	order   []*piece
+	order   []*Segment
+	masks   [][]bool // of dead packs, in the same order
 	entries int
 	dir     map[uint64]slot // nil while the segments are few
 }
@@ -32,7 +33,8 @@ func newMemory() memory { return memory{segs: map[string]*piece{}} }
 
 func (m *memory) add(name string, s *piece) {
 	m.segs[name] = s
-	m.order = append(m.order, s)
+	m.order = append(m.order, s.Segment)
+	m.masks = append(m.masks, s.mask)
 	m.entries += s.Len()
 	switch {
 	case m.dir != nil:
@@ -47,8 +49,9 @@ func (m *memory) add(name string, s *piece) {
 
 // enter puts the live entries of a segment into the directory.
 func (m *memory) enter(seg int) {
+	dead := m.masks[seg]
 	for i := range m.order[seg].nentries {
-		if m.order[seg].isDead(i) {
+		if dead != nil && dead[m.order[seg].packOf(i)] {
 			continue
 		}
 		mine := slot{uint32(seg), uint32(i)}
@@ -93,8 +96,8 @@ func (m *memory) lookup(id chunk.ID) (best Place, found bool) {
 			return m.place(s), true
 		}
 	}
-	for _, s := range m.order {
-		if p, ok := s.lookup(id); ok && (!found || best.Recipe) {
+	for i, s := range m.order {
+		if p, ok := s.lookup(id, m.masks[i]); ok && (!found || best.Recipe) {
 			best, found = p, true
 			if !p.Recipe {
 				break

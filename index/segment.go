@@ -285,19 +285,18 @@ func (s *Segment) Len() int { return s.nentries }
 func (s *Segment) Bytes() []byte { return s.all }
 
 // Lookup returns the place of a chunk.
-func (s *Segment) Lookup(id chunk.ID) (Place, bool) {
-	i, ok := s.find(id)
-	if !ok {
+func (s *Segment) Lookup(id chunk.ID) (Place, bool) { return s.lookup(id, nil) }
+
+// lookup leaves out the packs that the mask, if there is one, says are dead.
+// The search stands here and not in a function of its own: a view asks many
+// segments that do not have the chunk.
+func (s *Segment) lookup(id chunk.ID, dead []bool) (Place, bool) {
+	lo, hi := s.bucket(id[0])
+	i := lo + sort.Search(hi-lo, func(i int) bool { return bytes.Compare(s.id(lo+i), id[:]) >= 0 })
+	if i == hi || !bytes.Equal(s.id(i), id[:]) || dead != nil && dead[s.packOf(i)] {
 		return Place{}, false
 	}
 	return s.place(i), true
-}
-
-// find returns the position of a chunk's entry.
-func (s *Segment) find(id chunk.ID) (i int, ok bool) {
-	lo, hi := s.bucket(id[0])
-	i = lo + sort.Search(hi-lo, func(i int) bool { return bytes.Compare(s.id(lo+i), id[:]) >= 0 })
-	return i, i < hi && bytes.Equal(s.id(i), id[:])
 }
 
 func (s *Segment) place(i int) Place {

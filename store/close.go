@@ -26,7 +26,7 @@ func (s *Store) closeOpen(ctx context.Context, opt PruneOptions, full bool, rep 
 	rep.Generation = t.newest
 	c := &closer{s: s, n: t.newest, opt: opt, full: full, rep: rep}
 	err = c.run(ctx)
-	if err != nil && isMissing(err) { // somebody else may have closed it and swept
+	if vanished(err) { // somebody else may have closed it and swept
 		if now, turnErr := s.turn(ctx); turnErr == nil && now.closed >= t.newest {
 			return nil
 		}

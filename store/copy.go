@@ -48,7 +48,7 @@ func (c *copier) copyPacks(ctx context.Context, seg *index.Segment, which map[in
 			}
 			err := c.copyPack(ctx, p, blocks)
 			var damage *DamageError
-			if errors.As(err, &damage) {
+			if errors.As(err, &damage) && !isMissing(err) {
 				c.mu.Lock()
 				defer c.mu.Unlock()
 				failed[n] = err

@@ -33,6 +33,9 @@ func (s *Store) listAll(ctx context.Context, packs bool) (listing, error) {
 // errListing says that a listing cannot be believed.
 var errListing = errors.New("nothing is deleted: run 'coffer verify', and 'coffer repair' if it finds damage")
 
+// vanished reports whether err may come from a prune that went by and swept.
+func vanished(err error) bool { return isMissing(err) || errors.Is(err, errListing) }
+
 // holds sees that everything that the view of a names is listed, whole. A
 // listing that leaves out what must be there may leave out more, and a pack that
 // is short may be the only one that is read in vain when it is too late.

@@ -2,6 +2,8 @@ package store
 
 import (
 	"encoding/binary"
+	"math/bits"
+	"math/rand/v2"
 
 	"coffer/chunk"
 )
@@ -12,11 +14,14 @@ import (
 type LiveSet struct {
 	slots []uint64 // open addressing; zero is free
 	used  int
-	zero  bool // the prefix 0 is in the set
+	zero  bool   // the prefix 0 is in the set
+	seed  uint64 // odd; nobody can choose IDs that all want one slot
 }
 
 // NewLiveSet returns an empty set.
-func NewLiveSet() *LiveSet { return &LiveSet{slots: make([]uint64, 1<<10)} }
+func NewLiveSet() *LiveSet {
+	return &LiveSet{slots: make([]uint64, 1<<10), seed: rand.Uint64() | 1}
+}
 
 // Prefix is what a LiveSet knows of an ID.
 func Prefix(id []byte) uint64 { return binary.LittleEndian.Uint64(id) }
@@ -62,11 +67,10 @@ func (l *LiveSet) Len() int {
 	return l.used
 }
 
-// find returns the slot that has p, or the free one where it belongs. IDs are
-// hashes already; the multiplication spreads those that somebody has chosen.
+// find returns the slot that has p, or the free one where it belongs.
 func (l *LiveSet) find(p uint64) int {
 	mask := len(l.slots) - 1
-	for i := int(p*0x9e3779b97f4a7c15>>20) & mask; ; i = (i + 1) & mask {
+	for i := int(bits.RotateLeft64(p*l.seed, 32)) & mask; ; i = (i + 1) & mask {
 		if l.slots[i] == p || l.slots[i] == 0 {
 			return i
 		}

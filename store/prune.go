@@ -110,7 +110,7 @@ func (s *Store) PlanPrune(ctx context.Context, opt PruneOptions) (*PrunePlan, er
 			return p, nil
 		}
 		v.release()
-		if t, turnErr := s.turn(ctx); turnErr != nil || t.newest == v.Number || !isMissing(err) {
+		if t, turnErr := s.turn(ctx); turnErr != nil || t.newest == v.Number || !vanished(err) {
 			return nil, err
 		}
 	}

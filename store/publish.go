@@ -22,6 +22,7 @@ type PruneReport struct {
 	Freed      int64         `json:"freed"`      // bytes: removed less written
 	Waiting    []SessionInfo `json:"waiting,omitempty"`
 	Full       bool          `json:"disk_full,omitempty"` // there was no room to copy: what is dead was removed, and more can be by another prune
+	Overtaken  bool          `json:"overtaken,omitempty"` // another prune was quicker, and did this
 	Kept       []string      `json:"kept,omitempty"`      // packs that had to stay because something in them is damaged
 }
 
@@ -41,6 +42,9 @@ func (p *PrunePlan) Run(ctx context.Context) (PruneReport, error) {
 		n.left = p.left(n.condemned)
 		err = n.publish(ctx)
 	}
+	if isMissing(err) && p.overtaken(ctx) {
+		rep.Overtaken, err = true, nil
+	}
 	if err != nil {
 		return rep, fmt.Errorf("prune: %w", err)
 	}
@@ -55,6 +59,14 @@ func (p *PrunePlan) Run(ctx context.Context) (PruneReport, error) {
 		err = fmt.Errorf("prune: %w", err)
 	}
 	return rep, err
+}
+
+// overtaken reports whether another prune has made a newer generation since the
+// plan was made. Then it may also have removed what this one was about to copy;
+// what this one has copied so far is nobody's, and swept some day.
+func (p *PrunePlan) overtaken(ctx context.Context) bool {
+	t, err := p.s.turn(ctx)
+	return err == nil && t.newest > p.v.Number
 }
 
 // resume deletes what an earlier prune was to delete and did not come to.

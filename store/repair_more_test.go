@@ -1,9 +1,12 @@
 package store_test
 
 import (
+	"context"
 	"errors"
+	"iter"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -236,9 +239,9 @@ func TestRepairIsCutOff(t *testing.T) {
 		"the generations": func(name string) bool { return strings.HasPrefix(name, "generations/0000000002") },
 	} {
 		base := h.without(t, drop)
-		step := 1
+		step := 3
 		if testing.Short() {
-			step = 7
+			step = 17
 		}
 		for call := 0; ; call += step {
 			b := copyOf(t, base)
@@ -426,4 +429,53 @@ func TestRepairKnowsAbsentChunks(t *testing.T) {
 		}
 	}
 	prune(t, openRepo(t, b), pruneOptions())
+}
+
+// A forgetfulList leaves a pack out of its first listing.
+type forgetfulList struct {
+	bucket.Bucket
+	pack string
+	once sync.Once
+}
+
+func (b *forgetfulList) List(ctx context.Context, prefix, after string) iter.Seq2[bucket.Info, error] {
+	list := b.Bucket.List(ctx, prefix, after)
+	if !strings.HasPrefix("packs/", prefix) {
+		return list
+	}
+	b.once.Do(func() {
+		list = shortList{b.Bucket, func(name string) bool { return name == b.pack }}.List(ctx, prefix, after)
+	})
+	return list
+}
+
+// TestRepairDoubtsListings: a pack that a listing leaves out is not lost for it.
+func TestRepairDoubtsListings(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	pack := ""
+	for name := range h.objects {
+		if strings.HasPrefix(name, "packs/") {
+			pack = max(pack, name)
+		}
+	}
+	for what, b := range map[string]*mem.Bucket{
+		"whole":    copyOf(t, h.b),
+		"no index": h.without(t, func(name string) bool { return strings.HasPrefix(name, "index/") }),
+	} {
+		p, err := openRepo(t, &forgetfulList{Bucket: b, pack: pack}).PlanRepair(t.Context(), repairOptions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if what == "whole" {
+			if !p.Idle() {
+				t.Errorf("it has something to do: %+v", p)
+			}
+			continue
+		}
+		if _, err := p.Run(t.Context()); err == nil || !strings.Contains(err.Error(), pack) {
+			t.Errorf("%s: it is believed: %v", what, err)
+		}
+		h.heals(t, b, repairOptions())
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -84,7 +85,7 @@ func (r *repairer) run(ctx context.Context) error {
 	if err := r.n.begin(); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{r.catalogue, r.fence, r.rebuild, r.wreckKnown, r.wreckMute, r.salvage, r.trace, r.publish} {
+	for _, step := range []func(context.Context) error{r.catalogue, r.fence, r.rebuild, r.wreckKnown, r.wreckMute, r.salvage, r.trace, r.relist, r.publish} {
 		if err := step(ctx); err != nil {
 			if r.v != nil {
 				r.v.release()
@@ -187,6 +188,34 @@ func (r *repairer) ownList(l listedPack) (*index.Segment, error) {
 		r.wrecks = append(r.wrecks, wreck{p, blocks})
 	}
 	return nil, nil
+}
+
+// relist sees that the packs that were listed are all that there are. The next
+// prune removes those that the new index does not name; a listing that shows
+// more, some time later, has lied before or will again.
+func (r *repairer) relist(ctx context.Context) error {
+	if len(r.unnamed)+len(r.sought) == 0 {
+		return nil
+	}
+	now, err := r.s.listAll(ctx, true)
+	if err != nil {
+		return err
+	}
+	sessions := map[string]bool{r.n.p.id: true} // that may have written meanwhile
+	for name := range now.objects {
+		if strings.HasPrefix(name, sessionPrefix(r.Generation)) {
+			sessions[ownerOf(name)] = true
+		}
+	}
+	for _, f := range r.fates {
+		delete(sessions, f.id)
+	}
+	for name := range now.objects {
+		if _, listed := r.list.objects[name]; !listed && strings.HasPrefix(name, "packs/") && !sessions[ownerOf(name)] {
+			return fmt.Errorf("the pack %s was not listed before: the listing lies, or a prune is under way; nothing is changed: run repair again", name)
+		}
+	}
+	return nil
 }
 
 // publish writes the new generation.

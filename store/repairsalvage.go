@@ -227,7 +227,7 @@ func lacksChunks(b index.Filled) bool {
 // trace finds what snapshots need that is nowhere, and looks for it. What else
 // was in the packs that are given up nobody will miss.
 func (r *repairer) trace(ctx context.Context) error {
-	if r.opt.Missing == nil {
+	if r.opt.Missing == nil || !r.Scratch && !r.open && !r.opt.Index && len(r.bad)+len(r.Segments)+len(r.absent) == 0 {
 		return nil
 	}
 	r.opt.Event(PruneEvent{Step: "trace"})

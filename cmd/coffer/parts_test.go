@@ -64,6 +64,11 @@ func TestProgressLine(t *testing.T) {
 	if got, want := p.line(), "1 file, 100 MiB of 300 MiB, 10 MiB/s, 20s left"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
+	p.unit = "copied:"
+	if got, want := p.line(), "copied: 100 MiB of 300 MiB, 10 MiB/s, 20s left"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	p.unit = "files"
 	p.set(1500, 100<<20, 0)
 	if got, want := p.line(), "1,500 files, 100 MiB, 10 MiB/s"; got != want {
 		t.Errorf("%q, want %q", got, want)

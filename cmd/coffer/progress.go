@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -23,7 +22,7 @@ const (
 // them. All methods may be called on nil, which shows nothing.
 type progress struct {
 	app     *app
-	unit    string // of items: "files"
+	unit    string // of items: "files"; what ends in a colon, as "copied:", stands there without a number
 	items   atomic.Int64
 	bytes   atomic.Int64
 	total   atomic.Int64 // bytes; 0 where nobody knows
@@ -95,13 +94,16 @@ func (p *progress) every(interval time.Duration, fn func()) {
 }
 
 func (p *progress) itemCount() string {
+	if strings.HasSuffix(p.unit, ":") {
+		return p.unit
+	}
 	return count(p.items.Load(), strings.TrimSuffix(p.unit, "s"), p.unit)
 }
 
 // line says in text what the bar shows.
 func (p *progress) line() string {
 	done, total := p.bytes.Load(), p.total.Load()
-	text := fmt.Sprintf("%s, %s", p.itemCount(), size(done))
+	text := strings.Replace(p.itemCount()+", "+size(done), ":,", ":", 1)
 	if total > done {
 		text += " of " + size(total)
 	}

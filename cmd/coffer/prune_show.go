@@ -18,6 +18,8 @@ type pruneReport struct {
 	Waiting []store.SessionInfo `json:"waiting"` // what the end of the prune has to wait for
 	Rounds  int                 `json:"rounds"`
 	Checked []string            `json:"checked_snapshots"`
+
+	Unfinished int `json:"unfinished_files"` // of processes that were killed, removed
 }
 
 // prunePlan is a plan for programs.
@@ -50,7 +52,7 @@ func (r *pruneReport) add(round store.PruneReport) {
 		return
 	}
 	sum := r.Report
-	sum.Generation, sum.Waiting, sum.Full = round.Generation, round.Waiting, round.Full
+	sum.Generation, sum.Waiting, sum.Full, sum.Overtaken = round.Generation, round.Waiting, round.Full, round.Overtaken
 	sum.Dropped += round.Dropped
 	sum.Copied += round.Copied
 	sum.Freed += round.Freed
@@ -157,7 +159,7 @@ func (w *pruneWatch) event(e store.PruneEvent) {
 		w.step = e.Step
 		switch e.Step {
 		case "copy":
-			w.on = w.a.startProgress("packs", e.Total)
+			w.on = w.a.startProgress("copied:", e.Total)
 		case "delete":
 			w.tell("Removing " + count(e.Total, "object", "objects") + " ...")
 		case "mark":
@@ -166,7 +168,7 @@ func (w *pruneWatch) event(e store.PruneEvent) {
 	}
 	switch e.Step {
 	case "copy":
-		w.on.setBytes(e.Done, e.Total)
+		w.on.setBytes(min(e.Done, e.Total), e.Total)
 	case "wait":
 		w.waiting(e.Sessions)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"coffer/bucket"
 	"coffer/chunk"
 	"coffer/snapshot"
 	"coffer/snapshot/gc"
@@ -161,15 +162,39 @@ func (p *pruner) run(ctx context.Context, dry bool) error {
 			return err
 		}
 		p.rep.add(*rep)
-		if len(rep.Waiting) > 0 || !rep.Full || rep.Freed <= 0 || p.rep.Rounds == maxRounds {
+		if !goOn(*rep) || p.rep.Rounds == maxRounds {
 			break
 		}
-		p.a.note("The disk is full: round %d has freed %s, going on.", p.rep.Rounds, size(rep.Freed))
+		if rep.Full {
+			p.a.note("The disk is full: round %d has freed %s, going on.", p.rep.Rounds, size(rep.Freed))
+		}
 	}
 	if err := p.check(ctx); err != nil {
 		return err
 	}
+	p.cleanTemp(ctx)
 	return p.verdict()
+}
+
+// goOn reports whether another round may do what this one could not.
+func goOn(rep store.PruneReport) bool {
+	return len(rep.Waiting) == 0 && (rep.Overtaken || rep.Full && rep.Freed > 0)
+}
+
+// cleanTemp removes the files that processes have left unfinished.
+func (p *pruner) cleanTemp(ctx context.Context) {
+	type cleaner interface {
+		CleanTemp(context.Context) (int, error)
+	}
+	b, err := p.a.openBucket()
+	if err == nil {
+		if c, ok := bucket.As[cleaner](b); ok {
+			p.rep.Unfinished, err = c.CleanTemp(ctx)
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		p.a.warn("", "files that were left unfinished could not be removed: "+plainText(err))
+	}
 }
 
 // round plans and prunes. It returns no report where there was nothing to run.
@@ -208,21 +233,27 @@ func (p *pruner) verdict() error {
 	switch {
 	case r.Removed.Objects > 0:
 		p.a.say("Freed %s: %s removed, %s written again.", size(r.Freed), count(r.Removed.Objects, "object", "objects"), size(r.Copied))
+	case r.Overtaken:
+		p.a.say("Others prune all the time, and leave nothing to do.")
 	case len(r.Waiting) == 0 && !p.rep.Plan.nothing():
 		p.a.say("Nothing was removed.")
+	}
+	if n := p.rep.Unfinished; n > 0 {
+		p.a.say("Removed %s of processes that were killed.", count(n, "unfinished file", "unfinished files"))
 	}
 	if len(r.Waiting) > 0 {
 		p.rep.Waiting = r.Waiting
 		p.tellWaiting("What was condemned is removed by the next coffer command that writes, or the next prune, once these have ended:")
 	}
+	if r.Full && r.Removed.Objects == 0 {
+		return failure("the disk of the repository %s is so full that nothing could be removed, for that takes some room itself: make a little and prune again",
+			p.a.repoName())
+	}
 	if r.Full {
 		p.a.warn("", "the disk is too full to write again what is needed of the packs that are left: make room and prune again")
 	}
-	for _, name := range r.Kept {
-		p.a.warn("", name+" had to stay, for something in it is damaged")
-	}
 	if len(r.Kept) > 0 {
-		return itemProblems("%s had to stay, for something in them is damaged; all else was done: run 'coffer verify --read-data', and then 'coffer repair'",
+		return itemProblems("%s had to stay, for what is damaged cannot be copied; all else was done: run 'coffer verify --read-data', and then 'coffer repair'",
 			count(len(r.Kept), "pack", "packs"))
 	}
 	return nil

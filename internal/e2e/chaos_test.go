@@ -93,7 +93,10 @@ func (c *chaos) run(rnd *rand.Rand, what string, args ...string) (out string, ok
 	if err != nil && !dead && what != "restore" {
 		c.t.Errorf("coffer %s: %v\n%s", strings.Join(args, " "), err, errText.String())
 	}
-	return text.String() + errText.String(), err == nil, dead
+	if err != nil {
+		return errText.String(), false, dead
+	}
+	return text.String(), true, false
 }
 
 func (c *chaos) count(what string, err error, dead bool) {
@@ -123,7 +126,7 @@ func (c *chaos) host(i int) {
 			c.t.Error(err)
 			return
 		}
-		out, ok, _ := c.run(rnd, "backup", "backup", "--json", "--host", fmt.Sprintf("host%d", i), "--as", "/data", dir)
+		out, ok, _ := c.run(rnd, "backup", "backup", "--json", "--host", fmt.Sprintf("host%d", i), "--as", "/data="+dir)
 		if !ok {
 			continue
 		}
@@ -138,23 +141,18 @@ func (c *chaos) host(i int) {
 	}
 }
 
-// snapshotID finds the ID in the last object that backup --json printed.
+// snapshotID reads what backup --json printed.
 func snapshotID(out string) (string, error) {
-	for d := json.NewDecoder(strings.NewReader(out)); ; {
-		var v struct {
-			Snapshot string `json:"snapshot"`
-			ID       string `json:"id"`
-		}
-		if err := d.Decode(&v); err != nil {
-			return "", fmt.Errorf("no snapshot: %w", err)
-		}
-		if v.Snapshot != "" {
-			return v.Snapshot, nil
-		}
-		if v.ID != "" {
-			return v.ID, nil
-		}
+	var v struct {
+		Snapshot struct {
+			ID string `json:"id"`
+		} `json:"snapshot"`
 	}
+	err := json.Unmarshal([]byte(out), &v)
+	if err == nil && v.Snapshot.ID == "" {
+		err = errors.New("no snapshot")
+	}
+	return v.Snapshot.ID, err
 }
 
 // change writes some files, of a few hundred contents that all hosts draw from

@@ -119,23 +119,18 @@ func (l *afterlife) check(s *State, tell func(string)) Invariant {
 			}
 			t.late[i] = call{}
 		}
+		if arrive {
+			for i := range l.m.roles {
+				if a := t.act[i].st; a == inFlight || a == running && l.main.calls(&t, i) {
+					l.m.out = l.m.out[:0]
+					if l.m.land(&t, i); len(l.m.out) > 0 {
+						t = l.m.out[0].s
+					}
+				}
+			}
+		}
+		l.m.bury(&t)
 		for i := range l.m.roles {
-			st := t.act[i].st
-			if arrive && (st == inFlight || st == running && l.main.calls(&t, i)) {
-				l.m.out = l.m.out[:0]
-				l.m.land(&t, i)
-				if len(l.m.out) > 0 {
-					t = l.m.out[0].s
-				}
-			}
-			if st == running || st == inFlight {
-				t.act[i].st = running
-				if l.m.roles[i].kind == pruner {
-					l.m.stop(&t, i)
-				} else {
-					l.m.ended(&t, i)
-				}
-			}
 			if i != l.m.fresh {
 				t.act[i] = actor{st: over}
 			}

@@ -28,20 +28,28 @@ func Configs() []Config {
 			Pruners: []int{2}, Asks: 1, KillAny: true,
 		},
 		{
+			Name: "three cycles", Seeds: []Seed{one}, Writers: []int{1, 1}, Roots: []uint8{2}, Parents: true,
+			Pruners: []int{3}, Asks: 1, KillAny: true, Limit: 2_000_000,
+		},
+		{
 			Name: "crashes", Seeds: []Seed{one}, Writers: []int{1, 1}, Roots: []uint8{1},
 			Pruners: []int{2}, Asks: 1, Crashes: 1, Split: true,
+		},
+		{
+			Name: "crashes, two pruners", Seeds: []Seed{both}, Writers: []int{1}, Roots: []uint8{1, 3},
+			Pruners: []int{1, 1}, Asks: 1, Crashes: 1, KillAny: true, Policies: hard,
 		},
 		{
 			Name: "late and repeated calls", Seeds: []Seed{one}, Writers: []int{1}, Roots: []uint8{1, 2},
 			Pruners: []int{2}, Asks: 1, Crashes: 1, Dups: 1, LateDels: 1, KillAny: true,
 		},
 		{
-			Name: "pages", Seeds: []Seed{one}, Writers: []int{1, 1}, Roots: []uint8{1},
-			Pruners: []int{1}, Asks: 1, Paged: true, KillAny: true,
+			Name: "pages", Seeds: []Seed{one}, Writers: []int{1, 1}, Roots: []uint8{2}, Parents: true,
+			Pruners: []int{2}, Asks: 1, Paged: true, KillAny: true,
 		},
 		{
-			Name: "empty pages", Seeds: []Seed{one}, Writers: []int{1, 1}, Roots: []uint8{1}, Parents: true,
-			Pruners: []int{1}, Asks: 1, Lies: 1, LieIn: OfSessions | OfFates | OfMarked | OfView | OfGenerations,
+			Name: "empty pages", Seeds: []Seed{one}, Writers: []int{1, 1}, Roots: []uint8{1, 2}, Parents: true,
+			Pruners: []int{2}, Asks: 1, Lies: 1, LieIn: OfSessions | OfFates | OfMarked | OfView | OfGenerations, Paged: true,
 		},
 		{
 			Name: "power cut, two writers", Seeds: []Seed{one}, Writers: []int{1, 1}, Roots: []uint8{1},

@@ -17,14 +17,6 @@ func Large() []Config {
 			Pruners: []int{1, 1}, Asks: 1, KillAny: true, Crashes: 1,
 		},
 		{
-			Name: "large: pages", Seeds: []Seed{one}, Writers: []int{1, 1}, Roots: []uint8{2}, Parents: true,
-			Pruners: []int{2}, Asks: 1, KillAny: true, Paged: true,
-		},
-		{
-			Name: "large: empty pages", Seeds: []Seed{one}, Writers: []int{1, 1}, Roots: []uint8{1, 2}, Parents: true,
-			Pruners: []int{2}, Asks: 1, Lies: 1, LieIn: OfSessions | OfFates | OfMarked | OfView | OfGenerations, Paged: true,
-		},
-		{
 			Name: "large: recipes", Seeds: []Seed{one, {2, 1<<5 | 1}}, Writers: []int{1, 1}, Roots: []uint8{1, 2, 3}, Recipes: true, Again: true,
 			Pruners: []int{2}, Asks: 2, Policies: hard[:3],
 		},
@@ -35,10 +27,6 @@ func Large() []Config {
 		{
 			Name: "large: reader", Seeds: []Seed{one}, Writers: []int{1, 1}, Roots: []uint8{1, 2}, Reader: 3,
 			Pruners: []int{2, 1}, Asks: 1, KillAny: true,
-		},
-		{
-			Name: "large: three cycles", Seeds: []Seed{one}, Writers: []int{1, 1}, Roots: []uint8{2}, Parents: true,
-			Pruners: []int{3}, Asks: 1, KillAny: true, Policies: hard[:1],
 		},
 		{
 			Name: "large: power cut", Seeds: []Seed{one}, Writers: []int{1, 1}, Roots: []uint8{1, 2}, Parents: true,

@@ -65,7 +65,7 @@ func (s *State) arriving(p packs) bool {
 }
 
 // twice adds to the last step one in which the Put arrives once more, later.
-func (m *model) twice(what uint8, set packs) {
+func (m *model) twice(what uint32, set packs) {
 	last := m.out[len(m.out)-1]
 	if last.s.dupLeft == 0 {
 		return
@@ -190,7 +190,7 @@ func (m *model) land(s *State, i int) {
 	m.step(&t, i)
 	for j := from; j < len(m.out); j++ {
 		u := &m.out[j]
-		if m.roles[i].kind == pruner {
+		if m.roles[i].kind == pruner && u.s.act[i].st == running {
 			m.stop(&u.s, i)
 		}
 		u.s.act[i] = actor{st: over}

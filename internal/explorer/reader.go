@@ -42,9 +42,9 @@ func (m *model) reader(s *State, i int) {
 		}
 		valid := (s.valid() | s.done[g].cat) &^ s.rec[g].d
 		for x := valid; x != 0; x &= x - 1 {
-			p := bits.TrailingZeros8(uint8(x))
+			p := bits.TrailingZeros16(uint16(x))
 			t := m.fork(s, i, "sees no newer generation, begins to read %d", p)
-			t.act[i].x, t.act[i].pc = uint8(p), rRead
+			t.act[i].x, t.act[i].pc = uint16(p), rRead
 			m.flushed(t, i)
 			m.believe(t, i, sid(p))
 		}

@@ -18,7 +18,7 @@ const (
 // segment i < maxSids belong to session i; the two after them to the copies
 // and to the rescue of prune cycle 0, and so on.
 type (
-	sids  uint8
+	sids  uint16
 	packs uint32
 	gens  uint16
 )
@@ -36,7 +36,6 @@ type generation struct {
 	c       packs // condemned by this generation
 	d       sids  // dropped by it
 	covered sids  // commits with base n-1 that the first mark had seen
-	pad     [2]uint8
 }
 
 // closing is the record generations/<n>.done.
@@ -48,8 +47,6 @@ type closing struct {
 	cat       sids // the catalogue
 	delRegs   sids
 	delFates  sids
-	delAsks   sids
-	pad       [3]uint8
 }
 
 // store is what is in the bucket, and what was promised about it.
@@ -64,7 +61,6 @@ type store struct {
 	pk   [maxSids]uint8 // the pack that the session's segment describes: its own, unless names come from content
 
 	content [maxPacks]uint8  // low nibble: whole chunks; high nibble: recipes
-	pad     [3]uint8         // States are hashed as plain memory: no gaps, no blank fields
 	merged  [maxCycles]packs // packs that the plan segment of a cycle describes
 	planned [maxCycles]uint8 // the generation that a cycle is about
 	rec     [maxGens]generation
@@ -72,7 +68,6 @@ type store struct {
 
 	// What has been promised: not in the bucket, nobody decides by it.
 	acked, asked sids
-	tainted      sids // relied on a fate that lay on a freed name
 	freed        sids // fates that have been deleted
 
 	// Local disks: visible, but gone after a power cut.
@@ -85,19 +80,18 @@ type store struct {
 }
 
 type call struct {
-	what uint8
-	pad  [3]uint8
+	what uint32
 	set  packs
 }
 
 // actor is where a writer, a reader or a pruner stands.
 type actor struct {
 	st, pc uint8
-	k      uint8 // sessions or cycles begun before this one
-	g      uint8 // writer, reader: base; pruner: the generation it works on
-	x      uint8 // writer: g.done was there; reader: its snapshot; pruner: deletes still to make
-	seen   sids  // fates listed
-	page   sids  // first page of a listing
+	k      uint8  // sessions or cycles begun before this one
+	g      uint8  // writer, reader: base; pruner: the generation it works on
+	x      uint16 // writer: g.done was there; reader: its snapshot; pruner: deletes still to make
+	seen   sids   // fates listed
+	page   sids   // first page of a listing
 	w      sids
 }
 
@@ -113,7 +107,7 @@ const (
 	over
 )
 
-// State is one state of the world.
+// State is one state of the world. It has no gaps and no pointers: it is hashed as plain memory.
 type State struct {
 	store
 	act  [maxActors]actor
@@ -121,7 +115,7 @@ type State struct {
 	view [2]packs // what a writer's index holds; kept only for the mutant that goes on with an old one
 
 	asksLeft, crashLeft, dupLeft, lateLeft, lieLeft, cutLeft uint8
-	pad                                                      [2]uint8
+	tainted                                                  sids // relied on a fate that lay on a freed name
 }
 
 func newest(g gens) int { return bits.Len16(uint16(g)) - 1 }
@@ -130,7 +124,7 @@ func newest(g gens) int { return bits.Len16(uint16(g)) - 1 }
 func (s *store) of(set sids, g int) sids {
 	var r sids
 	for x := set; x != 0; x &= x - 1 {
-		if i := bits.TrailingZeros8(uint8(x)); int(s.base[i]) == g {
+		if i := bits.TrailingZeros16(uint16(x)); int(s.base[i]) == g {
 			r |= sid(i)
 		}
 	}
@@ -141,7 +135,7 @@ func (s *store) of(set sids, g int) sids {
 func (s *store) from(set sids, g int) sids {
 	var r sids
 	for x := set; x != 0; x &= x - 1 {
-		if i := bits.TrailingZeros8(uint8(x)); int(s.base[i]) >= g {
+		if i := bits.TrailingZeros16(uint16(x)); int(s.base[i]) >= g {
 			r |= sid(i)
 		}
 	}
@@ -152,7 +146,7 @@ func (s *store) from(set sids, g int) sids {
 func (s *store) segments(set sids) packs {
 	var r packs
 	for x := set; x != 0; x &= x - 1 {
-		if i := bits.TrailingZeros8(uint8(x)); s.content[s.pk[i]] != 0 {
+		if i := bits.TrailingZeros16(uint16(x)); s.content[s.pk[i]] != 0 {
 			r |= pack(i)
 		}
 	}
@@ -203,7 +197,7 @@ func (s *store) upTo(set packs, g int) packs {
 func (s *store) needs(set sids) uint8 {
 	var r uint8
 	for x := set; x != 0; x &= x - 1 {
-		r |= s.root[bits.TrailingZeros8(uint8(x))]
+		r |= s.root[bits.TrailingZeros16(uint16(x))]
 	}
 	return r
 }

@@ -12,7 +12,7 @@ func (m *model) wait(s *State, i int) {
 		return
 	}
 	for x := undecided; x != 0; x &= x - 1 {
-		v := bits.TrailingZeros8(uint8(x))
+		v := bits.TrailingZeros16(uint16(x))
 		if !m.cfg.KillAny && m.alive(s, v) {
 			continue
 		}
@@ -92,7 +92,6 @@ func (m *model) doomed(t *State, i int) {
 	segs := rec.segs | t.segments(d.uncovered) | d.rescue
 	d.delSegs = t.upTo(t.segs, to-1) &^ segs
 	d.delPacks = t.upTo(t.packs, to-1) &^ (t.under(segs) &^ rec.dead)
-	d.delAsks = t.asks & (t.dropped() | rec.d)
 	m.records(t, to, &d)
 	t.plan[r.plan].done = d
 	t.act[i].seen, t.act[i].w = 0, 0
@@ -161,7 +160,17 @@ const (
 	delRecords
 )
 
-func (m *model) list4(s *State, i int) *closing {
+// served returns the asks that generations up to n have answered.
+func (s *State) served(n uint8) sids {
+	var d sids
+	for g := range int(n) + 1 {
+		d |= s.rec[g].d
+	}
+	return s.asks & d
+}
+
+// doomedBy returns the record that says what to delete.
+func (m *model) doomedBy(s *State, i int) *closing {
 	if m.is(DeleteBeforeDone) {
 		return &s.plan[m.roles[i].plan].done
 	}
@@ -170,8 +179,8 @@ func (m *model) list4(s *State, i int) *closing {
 
 // beginDeletes is step 6, for what is still there.
 func (m *model) beginDeletes(t *State, i int) {
-	d := m.list4(t, i)
-	var x uint8
+	d := m.doomedBy(t, i)
+	var x uint16
 	if d.delPacks&t.packs != 0 {
 		x |= delPacks
 	}
@@ -184,7 +193,7 @@ func (m *model) beginDeletes(t *State, i int) {
 	if d.delFates&(t.commit|t.abort) != 0 {
 		x |= delFates
 	}
-	if d.delAsks&t.asks != 0 {
+	if t.served(t.act[i].g) != 0 {
 		x |= delAsks
 	}
 	if m.is(RecordsDeleted) && t.gens&(gen(int(t.act[i].g))-1) != 0 {
@@ -207,10 +216,10 @@ func (m *model) swept(t *State, i int) {
 // sweep deletes the names of one kind.
 func (m *model) sweep(s *State, i int) {
 	a := &s.act[i]
-	d := *m.list4(s, i)
+	d := *m.doomedBy(s, i)
 	for x := a.x; x != 0; x &= x - 1 {
 		k := x & -x
-		c := call{what: k | lateDelete}
+		c := call{what: uint32(k) | lateDelete}
 		what := "deletes"
 		switch k {
 		case delPacks:
@@ -222,7 +231,7 @@ func (m *model) sweep(s *State, i int) {
 		case delFates:
 			c.set, what = packs(d.delFates), "deletes fates %08b"
 		case delAsks:
-			c.set, what = packs(d.delAsks), "deletes asks %08b"
+			c.set, what = packs(s.served(a.g)), "deletes asks %08b"
 		case delRecords:
 			c.set, what = packs(gen(int(a.g))-1), "deletes generations %08b"
 		}

@@ -71,7 +71,7 @@ func (m *model) choose(s *State, i int, cur sids) {
 	}
 	if m.cfg.Parents {
 		for x := valid; x != 0; x &= x - 1 {
-			p := bits.TrailingZeros8(uint8(x))
+			p := bits.TrailingZeros16(uint16(x))
 			t := m.decide(s, i, me, cur, s.root[p], 0, "takes %d as its parent, uploads nothing", p)
 			t.act[i].pc = wCommit
 		}
