@@ -102,6 +102,21 @@ func (p *RepairPlan) searchCommits(ctx context.Context) (found int, err error) {
 	p.commits = filter(p.commits, keep)
 	p.loose = filter(p.loose, keep)
 	before := len(p.commits)
+	if err := p.searchPieces(ctx, keep); err != nil {
+		return 0, err
+	}
+	if p.state.done != nil && p.Generation > 0 { // those of the generation before are not swept yet
+		fates, err := p.oldFates(ctx, dropped)
+		if err != nil {
+			return 0, err
+		}
+		p.addFates(fates)
+	}
+	return len(p.commits) - before, nil
+}
+
+// searchPieces takes the commits of all pieces that are listed.
+func (p *RepairPlan) searchPieces(ctx context.Context, keep func(settled) bool) error {
 	bases := map[string]bool{}
 	for name := range p.list.objects {
 		if strings.HasPrefix(name, "catalogue/") {
@@ -111,7 +126,7 @@ func (p *RepairPlan) searchCommits(ctx context.Context) (found int, err error) {
 	for _, name := range slices.Sorted(maps.Keys(bases)) {
 		list, bad, err := try(ctx, func() ([]settled, error) { return p.s.getPiece(ctx, name) })
 		if err != nil {
-			return 0, err
+			return err
 		}
 		if bad != nil && !p.exact && !isMissing(bad) {
 			p.Records = append(p.Records, name)
@@ -122,36 +137,27 @@ func (p *RepairPlan) searchCommits(ctx context.Context) (found int, err error) {
 			}
 		}
 	}
-	if p.state.done != nil && p.Generation > 0 { // those of the generation before are not swept yet
-		fates := p.fates
-		p.fates = nil
-		if err := p.readOldFates(ctx, dropped); err != nil {
-			return 0, err
-		}
-		p.addFates(p.fates)
-		p.fates = fates
-	}
-	return len(p.commits) - before, nil
+	return nil
 }
 
-// readOldFates reads what can be read of the fates of the generation before.
-func (p *RepairPlan) readOldFates(ctx context.Context, dropped map[string]bool) error {
+// oldFates reads what can be read of the fates of the generation before.
+func (p *RepairPlan) oldFates(ctx context.Context, dropped map[string]bool) (fates []sessionFate, err error) {
 	g := p.Generation - 1
 	names, err := p.s.list(ctx, fatePrefix(g))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, name := range names {
 		id := strings.TrimPrefix(name, fatePrefix(g))
 		f, bad, err := try(ctx, func() (fate, error) { return p.s.getFate(ctx, name) })
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if bad == nil && !dropped[id] {
-			p.fates = append(p.fates, sessionFate{namedFate{id, f}, g})
+			fates = append(fates, sessionFate{namedFate{id, f}, g})
 		}
 	}
-	return nil
+	return fates, nil
 }
 
 // dropped gathers what generations have dropped. Where one of their records

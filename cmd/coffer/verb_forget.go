@@ -17,7 +17,7 @@ func (a *app) forgetVerb() *cli.Command {
 	return &cli.Command{
 		Name:      "forget",
 		Usage:     "forget snapshots: by rules, or by their ids",
-		UsageText: "coffer forget --keep-RULE N... [flags]\n   coffer forget [flags] SNAP...",
+		UsageText: "coffer forget --keep-RULE N... [flags]\ncoffer forget [flags] SNAP...",
 		Description: `Rules say what to keep, and the rest is forgotten. They count for each host and name apart, by the dates of
 the snapshots and not by today's, so a host that has stopped loses nothing. A snapshot stays if any rule
 keeps it. Whatever the rules say, these stay: what is held, the last good one of each host and name, and

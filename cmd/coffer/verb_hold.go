@@ -44,7 +44,7 @@ Examples:
   coffer hold add latest --host web1 --reason 'before the migration' --until 90d
   coffer hold add 3fa9c1d2 71bb04e9 --reason 'case 4711, ask legal'`,
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "reason", Usage: "why, for whoever wants to release it: `TEXT`"},
+			&cli.StringFlag{Name: "reason", Usage: "say why: `TEXT`, for whoever wants to release it one day"},
 			&cli.StringFlag{Name: "until", Usage: "hold until `DATE`, or for a span such as 90d or 1y (default: until it is released)"},
 		}, filterFlags()...), Action: a.runHoldAdd}
 }

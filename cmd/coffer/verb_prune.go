@@ -45,7 +45,7 @@ Examples:
 
 func pruneFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "max-repack", Usage: "when pruning, write at most `SIZE` again"},
+		&cli.StringFlag{Name: "max-repack", Usage: "when pruning, write at most `SIZE` again out of packs of which little is needed"},
 		&cli.DurationFlag{Name: "wait", Value: time.Minute, Usage: "when pruning, wait `DURATION` for sessions that are under way (default: 1m)"},
 	}
 }
@@ -294,8 +294,9 @@ func (p *pruner) check(ctx context.Context) error {
 }
 
 func (p *pruner) checkOne(ctx context.Context, w *store.Session, s snapshot.Snapshot) error {
+	at := commitsOf(s)[0]
 	for _, c := range w.Commits() {
-		if c.ID != commitsOf(s)[0] {
+		if c.ID != at {
 			continue
 		}
 		has := func(id chunk.ID) (bool, error) { return p.st.Has(ctx, id) }
@@ -307,8 +308,8 @@ func (p *pruner) checkOne(ctx context.Context, w *store.Session, s snapshot.Snap
 			err = fmt.Errorf("%s that it needs are not there", count(len(missing), "chunk", "chunks"))
 		}
 		if err != nil {
-			return failure("THE CHECK AFTER THE PRUNE HAS FAILED for snapshot %s: %w. Prune no more, copy the repository away if you can, run 'coffer verify', and report this",
-				shortID(s.ID), err)
+			return failure("THE CHECK AFTER THE PRUNE HAS FAILED: snapshot %s is not whole (%w): do not prune again before 'coffer verify --read-data' "+
+				"has found out what is damaged; if no disk is to blame, keep a copy of the repository and report this", shortID(s.ID), err)
 		}
 		p.rep.Checked = append(p.rep.Checked, s.ID)
 	}

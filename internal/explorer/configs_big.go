@@ -2,6 +2,7 @@ package explorer
 
 // Large returns worlds too big to be explored to the end: for random walks, and for long searches.
 func Large() []Config {
+	one, two, both := seeds()
 	hard := []Policy{KeepOldest, KeepNewest, Everything, Early}
 	return []Config{
 		{

@@ -11,7 +11,7 @@ import (
 // short keeps the run under the race detector short: the search then ends early.
 func short(cfg Config) Config {
 	if testing.Short() && cfg.Limit == 0 {
-		cfg.Limit = 20_000
+		cfg.Limit = 10_000
 	}
 	return cfg
 }
@@ -68,6 +68,7 @@ func TestRandomWalks(t *testing.T) {
 }
 
 func TestWalkIsRepeatedBySeed(t *testing.T) {
+	one, _, _ := seeds()
 	cfg := Config{Seeds: []Seed{one}, Writers: []int{1}, Roots: []uint8{1}, Pruners: []int{1}, Asks: 1, Mutant: NoSecondMark}
 	a, b := Walk(cfg, 7, 100_000), Walk(cfg, 7, 100_000)
 	if a.Broken == 0 || strings.Join(a.Trace, "\n") != strings.Join(b.Trace, "\n") {

@@ -5,6 +5,7 @@ import "testing"
 // TestMutants: every mistake is found, and for the right reason. What is seen
 // first is often a rule broken; "in the end" looks away from rules, until data is lost.
 func TestMutants(t *testing.T) {
+	one, two, _ := seeds()
 	hard := []Policy{KeepOldest, Everything}
 	base := Config{Seeds: []Seed{one}, Writers: []int{1, 1}, Roots: []uint8{1}, Pruners: []int{1}, Asks: 1, Policies: []Policy{KeepOldest}, Rules: Rules{Rewrite: Never}}
 	with := func(change func(c *Config)) Config {
@@ -74,7 +75,7 @@ func TestMutants(t *testing.T) {
 			cfg.Mutant, cfg.Blind = test.m, test.blind
 			explore(t, cfg, test.want)
 			if !testing.Short() {
-				cfg.Mutant, cfg.Limit = None, 100_000
+				cfg.Mutant, cfg.Limit = None, 50_000
 				explore(t, cfg, 0) // it was the mistake, not the world
 			}
 		})

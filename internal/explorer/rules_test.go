@@ -6,7 +6,7 @@ import "testing"
 func TestOtherRulesHoldToo(t *testing.T) {
 	worlds := map[string]bool{
 		"healthy sessions are killed": true, "crashes": true, "pages": true, "reader": true, "two pruners, three cycles": true,
-		"generations published early": true, "power cut, two writers": true,
+		"generations published early": true, "power cut, two writers": true, "three cycles": true,
 	}
 	for name, rules := range map[string]Rules{
 		"all as the text":                            {Rewrite: Always, FullMark: true, Records: ByText, Manifests: true, Step7Last: true},

@@ -37,7 +37,6 @@ type actor struct {
 	thawed   bool
 	priority float64
 	burst    bool
-	own      []string // its commits that were acknowledged
 }
 
 // streams are random bytes by how many are drawn at once: who draws nonces in
@@ -47,6 +46,8 @@ type streams struct {
 	seed uint64
 	by   map[int]*rand.ChaCha8
 }
+
+func newStreams(seed uint64) *streams { return &streams{seed: seed, by: map[int]*rand.ChaCha8{}} }
 
 func (s *streams) Read(b []byte) (int, error) {
 	s.mu.Lock()
@@ -128,7 +129,7 @@ func (a *actor) isDead() bool {
 func (a *actor) env() store.Env {
 	a.opens++
 	seed := a.w.plan.seed<<16 | uint64(a.number)<<10 | uint64(a.opens)
-	return store.Env{Workers: 1, Level: seal.Off, Host: a.name, Rand: &streams{seed: seed, by: map[int]*rand.ChaCha8{}},
+	return store.Env{Workers: 1, Level: seal.Off, Host: a.name, Rand: newStreams(seed),
 		BeatEvery: 10 * time.Second, PollEvery: 4 * time.Second}
 }
 
@@ -379,6 +380,12 @@ func read(a *actor) error {
 				}
 			}
 			a.pause(8 * time.Second)
+			if a.rnd.IntN(4) > 0 {
+				continue
+			}
+			if err := a.store.Refresh(ctx); err != nil { // another part of the same process
+				return err
+			}
 		}
 		a.w.stats.reads++
 		return nil

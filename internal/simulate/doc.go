@@ -9,11 +9,12 @@
 // bucket by the side all the time. In the end everybody dies, and a fresh prune
 // must lose nothing and free everything.
 //
-// A failure prints its seed and the last calls. The same seed makes the same
-// schedule, as far as the store itself asks in the same order: it ranges over
-// maps in a few places, so that what is in which pack may differ between two
-// runs, and with it a few calls.
+// A failure prints its seed and the last calls. The same seed mostly makes the same
+// schedule: calls are ordered by who makes them and their names before one is
+// chosen, random names are drawn from the seed, and every process has one worker.
+// It does not where the store ranges over a map, or where a tick and a cancellation
+// meet in a select; so COFFER_SIM_SEED=n tries a seed many times.
 //
-// Everything is in tests. COFFER_SIM_SECONDS=600 runs them for long,
-// COFFER_SIM_SEED=n only one seed.
+// Everything is in tests. COFFER_SIM_SECONDS=600 runs them for long, from seed
+// COFFER_SIM_FIRST on; COFFER_SIM_STRICT=1 takes errors for failures that are known.
 package simulate

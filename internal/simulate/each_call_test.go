@@ -80,7 +80,7 @@ func TestEachCall(t *testing.T) {
 				calls := callsOf(t, v.from, locks, v.do)
 				step := 1
 				if testing.Short() {
-					step = 9
+					step = 14
 				}
 				for _, f := range allFaults() {
 					for k := 0; k < len(calls); k += step {

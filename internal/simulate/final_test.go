@@ -21,7 +21,7 @@ func (w *world) finish() error {
 	if err := w.led.check(); err != nil {
 		return fmt.Errorf("after all have died: %w", err)
 	}
-	s, err := store.Open(ctx, w.mem, store.Env{Workers: 1, Level: seal.Off, Host: "the-last"}, secret())
+	s, err := store.Open(ctx, w.mem, store.Env{Workers: 1, Level: seal.Off, Host: "the-last", Rand: newStreams(w.plan.seed + 1<<40)}, secret())
 	if err != nil {
 		return err
 	}

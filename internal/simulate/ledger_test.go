@@ -245,7 +245,7 @@ func (l *ledger) loads(ctx context.Context, need map[int]string) error {
 		}
 		if pack == "" || l.good[p.id] != pack {
 			got, err := l.eye.Load(ctx, p.kind, p.id)
-			if err != nil && l.isOpen() {
+			if err != nil && l.isOpen() && !strict() {
 				l.w.stats.open++ // TODO: what a commit needs that is only in condemned packs cannot be read until the closing
 				continue
 			}

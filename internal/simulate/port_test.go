@@ -27,7 +27,6 @@ type port struct {
 	holds  []func() error
 	mine   map[string]bool // ids of its sessions
 	killed int             // sessions of it that others ended
-	queued int             // frozen: until this tick
 }
 
 func (p *port) label() string { return fmt.Sprintf("%s/%d", p.who.name, p.life) }
@@ -89,13 +88,27 @@ func (p *port) Get(ctx context.Context, name string, off, n int64) (r io.ReadClo
 	return r, err
 }
 
-// List implements bucket.Bucket: in pages, each of which is another call.
+// List implements bucket.Bucket. Some listings take a while: what is there from
+// their beginning to their end is in them, and of what comes or goes meanwhile,
+// some. Others come in pages, each of which is another call.
 func (p *port) List(ctx context.Context, prefix, after string) iter.Seq2[bucket.Info, error] {
 	return func(yield func(bucket.Info, error) bool) {
+		var before []bucket.Info
+		slow := p.who.draw() < p.w.plan.pages && !p.quiet("list", prefix)
+		if slow {
+			err := p.call(ctx, "list", []string{prefix}, func() (err error) {
+				before, err = p.all(prefix, after)
+				return err
+			}, nil)
+			if err != nil {
+				yield(bucket.Info{}, err)
+				return
+			}
+		}
 		for more := true; more; {
 			var page []bucket.Info
 			err := p.call(ctx, "list", []string{prefix}, func() (err error) {
-				page, more, err = p.page(prefix, after)
+				page, more, err = p.page(prefix, after, before, slow)
 				return err
 			}, nil)
 			if err != nil {
@@ -111,13 +124,23 @@ func (p *port) List(ctx context.Context, prefix, after string) iter.Seq2[bucket.
 	}
 }
 
-// page reads some of a listing. It runs as an effect.
-func (p *port) page(prefix, after string) (page []bucket.Info, more bool, err error) {
+func (p *port) all(prefix, after string) (list []bucket.Info, err error) {
 	for info, err := range p.w.mem.List(context.Background(), prefix, after) {
 		if err != nil {
-			return nil, false, err
+			return nil, err
 		}
-		page = append(page, info)
+		list = append(list, info)
+	}
+	return list, nil
+}
+
+// page reads some of a listing. It runs as an effect.
+func (p *port) page(prefix, after string, before []bucket.Info, slow bool) (page []bucket.Info, more bool, err error) {
+	if page, err = p.all(prefix, after); err != nil {
+		return nil, false, err
+	}
+	if slow {
+		return p.blur(before, page), false, nil
 	}
 	if p.w.lie != nil {
 		page = p.w.lie(p, prefix, page)
@@ -128,6 +151,16 @@ func (p *port) page(prefix, after string) (page []bucket.Info, more bool, err er
 		}
 	}
 	return page, false, nil
+}
+
+// blur makes the listing that lasted from before to after.
+func (p *port) blur(before, after []bucket.Info) (list []bucket.Info) {
+	list = slices.DeleteFunc(slices.Concat(before, after), func(i bucket.Info) bool {
+		stayed := slices.Contains(before, i) && slices.Contains(after, i)
+		return !stayed && p.w.chance(0.5)
+	})
+	slices.SortFunc(list, func(a, b bucket.Info) int { return strings.Compare(a.Name, b.Name) })
+	return slices.Compact(list)
 }
 
 // Delete implements bucket.Bucket: not all at once.

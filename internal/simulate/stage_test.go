@@ -23,7 +23,7 @@ type builder struct {
 // build makes a stage by what fn does.
 func build(t *testing.T, from stage, fn func(*builder)) stage {
 	t.Helper()
-	out := stage{chunks: from.chunks}
+	out := stage{chunks: from.chunks, seed: from.seed}
 	synctest.Test(t, func(t *testing.T) {
 		b := &builder{t: t, mem: from.bucket(), chunk: from.chunks}
 		b.s = b.open()

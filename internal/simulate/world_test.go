@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -83,6 +84,7 @@ type stats struct {
 
 func newWorld(p plan, from stage) *world {
 	w := &world{plan: p, mem: from.bucket(), rnd: rand.New(rand.NewPCG(p.seed, 1)), clock: time.Now()}
+	w.trace.sum.SetSeed(from.seed)
 	w.stats.noise = map[string]int{}
 	w.led = newLedger(w, from.chunks)
 	for _, e := range from.known {
@@ -268,11 +270,15 @@ func (w *world) fail(err error) {
 }
 
 // A trace is the last calls.
-type trace struct{ lines []string }
+type trace struct {
+	lines []string
+	sum   maphash.Hash
+}
 
 const traceLines = 220
 
 func (t *trace) add(line string) {
+	_, _ = t.sum.WriteString(line)
 	if len(t.lines) >= 2*traceLines {
 		t.lines = slices.Clone(t.lines[traceLines:])
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"coffer/chunk"
@@ -23,6 +24,7 @@ type finding struct {
 	pack string
 	err  error
 	used bool // a snapshot needs it
+	lost bool // a repair has found out already
 }
 
 func newFindings() *findings {
@@ -54,6 +56,42 @@ func (f *findings) chunk(id chunk.ID, err error) {
 		d = &store.DamageError{Chunk: id, Err: err}
 	}
 	f.add(d)
+}
+
+// known marks chunks that a repair has found lost.
+func (f *findings) known(lost []chunk.ID) {
+	for _, id := range lost {
+		if c, ok := f.chunks[id]; ok && c.pack == "" {
+			c.lost, c.err = true, errLost
+			f.chunks[id] = c
+		}
+	}
+}
+
+// split counts what is known to be lost, and returns other chunks that no pack
+// holds and the packs in which something is damaged.
+func (f *findings) split() (lost int, missing []chunk.ID, packs []string) {
+	add := func(name string) {
+		if _, gone := f.lost[name]; !gone && strings.HasPrefix(name, "packs/") {
+			packs = append(packs, name)
+		}
+	}
+	for id, c := range f.chunks {
+		switch {
+		case c.lost:
+			lost++
+		case c.pack == "":
+			missing = append(missing, id)
+		default:
+			add(c.pack)
+		}
+	}
+	for _, d := range f.objects {
+		add(d.Pack)
+	}
+	slices.SortFunc(missing, func(a, b chunk.ID) int { return slices.Compare(a[:], b[:]) })
+	slices.Sort(packs)
+	return lost, missing, slices.Compact(packs)
 }
 
 // report lists the objects, and the chunks that nobody needs.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"coffer/bucket"
 	"coffer/bucket/buckettest"
@@ -30,6 +31,7 @@ type world struct {
 	snaps   []snapshot.Snapshot
 	content map[string]chunk.ID // by path: one chunk for each file
 	trees   map[string]chunk.ID // listings by path
+	clock   time.Time           // zero: the real one
 }
 
 func newWorld(t *testing.T) *world {
@@ -41,9 +43,29 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+func (w *world) now() time.Time {
+	if w.clock.IsZero() {
+		return time.Now()
+	}
+	return w.clock
+}
+
+// sizes knows the sizes of packs.
+func (w *world) sizes() func(string) int64 {
+	w.t.Helper()
+	m := map[string]int64{}
+	for info, err := range w.b.List(w.t.Context(), "packs/", "") {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		m[info.Name] = info.Size
+	}
+	return func(name string) int64 { return m[name] }
+}
+
 func (w *world) open(b bucket.Bucket) *store.Store {
 	w.t.Helper()
-	s, err := store.Open(w.t.Context(), b, store.Env{Level: seal.Off}, secret)
+	s, err := store.Open(w.t.Context(), b, store.Env{Level: seal.Off, Now: w.now}, secret)
 	if err != nil {
 		w.t.Fatal(err)
 	}

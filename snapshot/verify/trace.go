@@ -11,7 +11,10 @@ import (
 	"coffer/store"
 )
 
-var errMissing = errors.New("no pack holds it")
+var (
+	errMissing = errors.New("no pack holds it")
+	errLost    = errors.New("it is lost, as an earlier repair has found")
+)
 
 // trace finds which snapshots and paths need what is damaged. It goes through
 // every page once more to learn what lies above damage, and then only there.
@@ -42,18 +45,34 @@ type tracer struct {
 
 func (t *tracer) snapshot(s snapshot.Snapshot) error {
 	t.id = s.ID
-	return t.listing("/", s.Root)
+	if err := t.listing("/", s.Root); err != nil || len(s.Top) == 0 {
+		return err
+	}
+	top, err := snapshot.DecodeEntry(s.Top)
+	if err != nil {
+		t.add(Damage{Snapshot: t.id, Path: "/", Err: err.Error()})
+		return nil
+	}
+	top.Content, top.Tree = nil, chunk.ID{} // its tree is the root
+	return t.entry("/", top)
 }
 
 // report notes that a path cannot be restored because of a chunk.
 func (t *tracer) report(at string, id chunk.ID, f finding) {
-	t.rep.BadPaths++
-	if len(t.paths) < MaxListed {
-		t.paths = append(t.paths, Damage{Pack: f.pack, Chunk: id.String(), Snapshot: t.id, Path: at, Err: f.err.Error()})
-	}
+	t.add(Damage{Pack: f.pack, Chunk: id.String(), Snapshot: t.id, Path: at, Err: f.err.Error()})
 	if f, ok := t.found.chunks[id]; ok {
 		f.used = true
 		t.found.chunks[id] = f
+	}
+}
+
+func (t *tracer) add(d Damage) {
+	t.rep.BadPaths++
+	if len(t.paths) < MaxListed {
+		t.paths = append(t.paths, d)
+	}
+	if t.opt.Path != nil {
+		t.opt.Path(d)
 	}
 }
 

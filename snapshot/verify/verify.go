@@ -5,7 +5,8 @@
 // has a place in a pack, and each pack is there with its size. With ReadData,
 // also every byte of the packs that were read is what was stored, at the place
 // that the index gives. What is damaged is reported with what it costs: the
-// snapshots, and the paths in them, that cannot be restored because of it.
+// snapshots, and the paths in them, that cannot be restored because of it. Small
+// records are opened in any case.
 //
 // The caller keeps prune away from the snapshots with store.Read.
 package verify
@@ -13,9 +14,10 @@ package verify
 import (
 	"context"
 	"fmt"
-	"math"
-	"math/rand/v2"
+	"slices"
+	"time"
 
+	"coffer/chunk"
 	"coffer/snapshot"
 	"coffer/store"
 )
@@ -27,9 +29,12 @@ const MaxListed = 1000
 // Options say how much to read.
 type Options struct {
 	ReadData bool                    // read packs and recompute the ID of every chunk in them
-	Percent  float64                 // with ReadData: the share of the packs to read; 0 and 100: all
-	Seed     uint64                  // decides which packs a share is
+	Percent  float64                 // with ReadData: the share of all bytes to read, of the packs whose last read is longest ago; 0 and 100: all
+	Bytes    int64                   // the same as a size; 0: as Percent says
+	Before   time.Time               // with ReadData: only packs that were read before this, or never; zero: whenever it was
+	Size     func(name string) int64 // of a pack; needed for a share
 	Event    func(done, total int64) // bytes of packs read and to read; called from several goroutines, one at a time
+	Path     func(Damage)            // called for each path that cannot be restored; may be nil
 }
 
 // A Report says what was proved and what was not.
@@ -47,6 +52,22 @@ type Report struct {
 	DamagedTotal int64    `json:"damaged_total"` // all of them
 	BadSnapshots []string `json:"bad_snapshots"` // IDs of those that cannot be restored whole
 	BadPaths     int64    `json:"bad_paths"`     // in all of them together
+
+	BadPacks []string   `json:"bad_packs"` // packs in which something is damaged, sorted; not those that are missing
+	Lost     int        `json:"lost"`      // chunks that snapshots need and that an earlier repair has found lost
+	Missing  []chunk.ID `json:"-"`         // other chunks that snapshots need and that no pack holds
+	News     bool       `json:"news"`      // something is damaged that no repair has seen to
+
+	Coverage Coverage `json:"coverage"`
+}
+
+// A Coverage says how much of the packs was read and found good, and when, by
+// this run or an earlier one.
+type Coverage struct {
+	Read    int       `json:"read"`   // packs, each counted once, whenever it was
+	Never   int       `json:"never"`  // the others
+	Unknown int64     `json:"bytes"`  // of the others, as far as Options.Size knows
+	Oldest  time.Time `json:"oldest"` // when the one was read whose last read is longest ago; zero if none was
 }
 
 // A Damage is one thing that is damaged. With Snapshot and Path it is what
@@ -70,11 +91,17 @@ func Run(ctx context.Context, s *store.Store, snaps []snapshot.Snapshot, opt Opt
 	if err := r.packs(ctx); err != nil {
 		return r.rep, fmt.Errorf("verify packs: %w", err)
 	}
+	if err := r.cover(ctx); err != nil {
+		return r.rep, fmt.Errorf("find out which packs were read: %w", err)
+	}
 	if err := r.trees(ctx, snaps); err != nil {
 		return r.rep, fmt.Errorf("verify trees: %w", err)
 	}
 	if r.found.none() {
 		return r.rep, nil
+	}
+	if err := r.known(ctx); err != nil {
+		return r.rep, fmt.Errorf("ask what is lost: %w", err)
 	}
 	if err := r.trace(ctx, snaps); err != nil {
 		return r.rep, fmt.Errorf("find what is damaged: %w", err)
@@ -87,24 +114,86 @@ type run struct {
 	opt   Options
 	found *findings
 	rep   Report
+	names []string             // of all packs
+	times map[string]time.Time // when they were read, before this run
 }
 
 // packs has the store check its packs.
-func (r *run) packs(ctx context.Context) error {
-	opt := store.CheckOptions{Data: r.opt.ReadData, Report: r.opt.Event, Damage: r.found.add}
-	if r.opt.Percent > 0 && r.opt.Percent < 100 {
-		opt.Pick = r.pick
+func (r *run) packs(ctx context.Context) (err error) {
+	if r.times, err = r.store.ReadTimes(ctx); err != nil {
+		return err
 	}
-	rep, err := r.store.Check(ctx, opt)
+	rep, err := r.store.Check(ctx, store.CheckOptions{Data: true, Pick: r.pick, Log: true, Report: r.opt.Event, Damage: r.found.add})
 	r.rep.Packs, r.rep.Bytes, r.rep.Orphans = rep.Packs, rep.Bytes, rep.Orphans
 	r.rep.PacksRead, r.rep.BytesRead, r.rep.Chunks = rep.PacksRead, rep.BytesRead, int(rep.Chunks)
 	return err
 }
 
-// pick draws a share of the packs, one at the least.
+// pick chooses the packs to read: those first that were never read, or longest
+// ago. A share is rounded up to a pack, so that with a daily 5 % no pack waits
+// longer than 20 days, unless new ones came meanwhile.
 func (r *run) pick(names []string) []string {
-	n := int(math.Ceil(float64(len(names)) * r.opt.Percent / 100))
-	rnd := rand.New(rand.NewPCG(r.opt.Seed, 0))
-	rnd.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	r.names = slices.Clone(names)
+	if !r.opt.ReadData {
+		return nil
+	}
+	goal, total := r.opt.Bytes, int64(0)
+	part := goal > 0 || r.opt.Percent > 0 && r.opt.Percent < 100
+	if part && goal == 0 {
+		for _, name := range names {
+			total += r.opt.Size(name)
+		}
+		goal = max(1, int64(float64(total)*r.opt.Percent/100+0.999))
+	}
+	if before := r.opt.Before; !before.IsZero() {
+		names = slices.DeleteFunc(names, func(name string) bool { return !r.times[name].Before(before) })
+	}
+	if !part {
+		return names
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return r.times[a].Compare(r.times[b]) })
+	n := 0
+	for sum := int64(0); n < len(names) && sum < goal; n++ {
+		sum += r.opt.Size(names[n])
+	}
 	return names[:n]
+}
+
+// cover finds out what has been read by now.
+func (r *run) cover(ctx context.Context) error {
+	times := r.times
+	if r.rep.PacksRead > 0 {
+		var err error
+		if times, err = r.store.ReadTimes(ctx); err != nil {
+			return err
+		}
+	}
+	c := &r.rep.Coverage
+	for _, name := range r.names {
+		at, read := times[name]
+		switch {
+		case !read:
+			c.Never++
+			if r.opt.Size != nil {
+				c.Unknown += r.opt.Size(name)
+			}
+			continue
+		case c.Oldest.IsZero() || at.Before(c.Oldest):
+			c.Oldest = at
+		}
+		c.Read++
+	}
+	return nil
+}
+
+// known sorts out what an earlier repair has found lost.
+func (r *run) known(ctx context.Context) error {
+	lost, err := r.store.LostChunks(ctx)
+	if err != nil {
+		return err
+	}
+	r.found.known(lost)
+	r.rep.Lost, r.rep.Missing, r.rep.BadPacks = r.found.split()
+	r.rep.News = len(r.found.objects) > 0 || len(r.found.chunks) > r.rep.Lost
+	return nil
 }

@@ -9,10 +9,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"coffer/bucket/buckettest"
 	"coffer/chunk"
 	"coffer/snapshot"
+	"coffer/snapshot/gc"
 	"coffer/snapshot/verify"
 	"coffer/store"
 )
@@ -22,7 +24,7 @@ func TestClean(t *testing.T) {
 	w.backup(3, 10)
 	w.backup(4, 10)
 	rep := w.run(w.b, verify.Options{})
-	want := verify.Report{Snapshots: 2, Trees: 6, Refs: 40, Packs: rep.Packs, Bytes: rep.Bytes}
+	want := verify.Report{Snapshots: 2, Trees: 6, Refs: 40, Packs: rep.Packs, Bytes: rep.Bytes, Coverage: verify.Coverage{Never: rep.Packs}}
 	if fmt.Sprintf("%+v", rep) != fmt.Sprintf("%+v", want) || rep.Packs < 4 {
 		t.Errorf("%+v", rep)
 	}
@@ -184,42 +186,182 @@ func TestSpilled(t *testing.T) {
 	}
 }
 
-func TestSubset(t *testing.T) {
+// TestShare: what is read is at least the share, by bytes, and what was not read
+// for longest; in as many runs as the share says, all is read.
+func TestShare(t *testing.T) {
 	w := newWorld(t)
-	w.backup(4, 20)
-	for _, c := range []struct {
-		percent float64
-		read    func(packs int) int
-	}{
-		{0, func(n int) int { return n }},
-		{100, func(n int) int { return n }},
-		{0.001, func(int) int { return 1 }},
-		{50, func(n int) int { return (n + 1) / 2 }},
-	} {
-		opt := verify.Options{ReadData: true, Percent: c.percent, Seed: 3}
+	w.clock = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	for i := range 12 {
+		w.backup(i+1, 20)
+	}
+	size := w.sizes()
+	all := w.run(w.b, verify.Options{})
+	if c := all.Coverage; c.Never != all.Packs || c.Read != 0 || !c.Oldest.IsZero() || all.Packs < 20 {
+		t.Fatalf("%+v", all)
+	}
+	opt := verify.Options{ReadData: true, Percent: 5, Size: size}
+	read, bytes, days := 0, int64(0), 0
+	for {
+		w.clock = w.clock.AddDate(0, 0, 1)
+		days++
 		rep := w.run(w.b, opt)
-		if rep.PacksRead != c.read(rep.Packs) || !rep.OK() {
-			t.Errorf("%v %%: %+v", c.percent, rep)
+		read, bytes = read+rep.PacksRead, bytes+rep.BytesRead
+		if float64(rep.BytesRead) < 0.05*float64(rep.Bytes) && rep.Coverage.Never > 0 || !rep.OK() {
+			t.Errorf("%d of %d bytes read", rep.BytesRead, rep.Bytes)
 		}
-		if again := w.run(w.b, opt); again.BytesRead != rep.BytesRead {
-			t.Errorf("%v %%: the same seed reads other packs", c.percent)
+		if rep.Coverage.Read+rep.Coverage.Never != rep.Packs || rep.Coverage.Never > 0 && rep.Coverage.Read != read {
+			t.Errorf("read %d by now: %+v", read, rep.Coverage)
+		}
+		if rep.Coverage.Never == 0 {
+			break
 		}
 	}
-	var tr buckettest.Trace
-	for seed := range uint64(30) { // in time every pack is read
-		w.run(tr.Wrap(w.b), verify.Options{ReadData: true, Percent: 20, Seed: seed})
+	if days > 20 || days < 10 {
+		t.Errorf("all is read after %d days", days)
 	}
-	read := map[string]bool{}
-	for _, c := range tr.Calls() {
-		read[c.Name] = read[c.Name] || c.Kind == buckettest.Get
+	for range 30 { // and so it goes on
+		w.clock = w.clock.AddDate(0, 0, 1)
+		rep := w.run(w.b, opt)
+		if age := w.clock.Sub(rep.Coverage.Oldest); age > 20*24*time.Hour || rep.Coverage.Never != 0 {
+			t.Errorf("%v ago: %+v", age, rep.Coverage)
+		}
 	}
-	names, err := buckettest.Names(t.Context(), w.b, "packs/", "")
-	for _, name := range names {
-		if !read[name] {
-			t.Errorf("%s is never read: %v", name, err)
+	opt.Percent, opt.Bytes = 0, 100_000
+	if rep := w.run(w.b, opt); rep.BytesRead < 100_000 || rep.BytesRead > 100_000+64<<10 {
+		t.Errorf("%d bytes read of 100000", rep.BytesRead)
+	}
+}
+
+// TestBefore: what was read since is left alone, also as a share.
+func TestBefore(t *testing.T) {
+	w := newWorld(t)
+	w.clock = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	w.backup(2, 20)
+	before := func(days int) verify.Options {
+		return verify.Options{ReadData: true, Before: w.clock.AddDate(0, 0, -days), Size: w.sizes()}
+	}
+	old := w.run(w.b, before(30))
+	if old.PacksRead != old.Packs {
+		t.Errorf("never read, and left alone: %+v", old)
+	}
+	w.clock = w.clock.AddDate(0, 0, 20)
+	w.backup(5, 20)
+	rep := w.run(w.b, before(30))
+	if rep.PacksRead != rep.Packs-old.Packs || rep.Coverage.Never != 0 || w.clock.Sub(rep.Coverage.Oldest) != 20*24*time.Hour {
+		t.Errorf("%+v", rep)
+	}
+	w.clock = w.clock.AddDate(0, 0, 11)
+	opt := before(30)
+	opt.Percent = 1
+	if part := w.run(w.b, opt); part.PacksRead != 1 {
+		t.Errorf("%+v", part)
+	}
+	if rest := w.run(w.b, before(30)); rest.PacksRead != old.Packs-1 {
+		t.Errorf("%+v", rest)
+	}
+	if none := w.run(w.b, before(30)); none.PacksRead != 0 || !none.OK() {
+		t.Errorf("%+v", none)
+	}
+}
+
+// TestDamagedIsNotRead: a pack with damage counts as never read, and so is read
+// each time until it is repaired.
+func TestDamagedIsNotRead(t *testing.T) {
+	w := newWorld(t)
+	w.backup(3, 20)
+	name := w.packOf(w.content["/dir001/file0003"])
+	bad := w.read(name)
+	bad[len(bad)/2] ^= 1
+	b := altered{w.b, map[string][]byte{name: bad}}
+	for range 3 {
+		rep := w.run(b, verify.Options{ReadData: true, Before: time.Now().Add(-time.Hour), Size: w.sizes()})
+		if rep.Coverage.Never != 1 || rep.Coverage.Unknown != int64(len(bad)) || !rep.News || !slices.Equal(rep.BadPacks, []string{name}) {
+			t.Errorf("%+v", rep)
 		}
 	}
 }
+
+// TestRepaired: once a repair knows what is lost it is no news, all paths are
+// told, and what is stored again is whole.
+func TestRepaired(t *testing.T) {
+	w := newWorld(t)
+	w.backup(2, 30)
+	w.backup(3, 30)
+	lost := w.content["/dir001/file0003"]
+	name := w.packOf(lost)
+	want := map[string]bool{}
+	for at, id := range w.content {
+		if w.packOf(id) == name {
+			want[at] = true
+		}
+	}
+	bad := w.read(name)
+	if err := w.b.Delete(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	rep := w.run(w.b, verify.Options{})
+	if !rep.News || rep.Lost != 0 || len(rep.BadPacks) != 0 {
+		t.Errorf("%+v", rep)
+	}
+	s := w.open(w.b)
+	plan, err := s.PlanRepair(t.Context(), store.RepairOptions{Marker: gc.New("", nil, nil), Missing: verify.Missing})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, err := plan.Run(t.Context())
+	if err != nil || len(done.Lost) != len(want) {
+		t.Fatalf("%d lost, want %d: %+v, %v", len(done.Lost), len(want), done, err)
+	}
+	told := map[string]bool{}
+	opt := verify.Options{Path: func(d verify.Damage) { told[d.Path] = true }}
+	rep = w.run(w.b, opt)
+	if rep.News || rep.Lost != len(want) || len(rep.Missing) != 0 || !maps.Equal(told, want) || len(rep.BadSnapshots) != 2 {
+		t.Errorf("%+v; told %v, want %v", rep, told, want)
+	}
+	w.backup(3, 30) // it stores them again
+	if rep = w.run(w.b, verify.Options{ReadData: true}); !rep.OK() || rep.Lost != 0 || len(bad) == 0 {
+		t.Errorf("%+v", rep)
+	}
+}
+
+// TestMissing finds what is below what is there, once, and not what is known to
+// be lost.
+func TestMissing(t *testing.T) {
+	w := newWorld(t)
+	w.backup(2, 5)
+	w.backup(3, 5)
+	s := w.open(w.b)
+	commits, err := s.Commits(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := map[chunk.ID]bool{w.content["/dir000/file0001"]: true, w.trees["/dir002"]: true, w.content["/dir002/file0001"]: true}
+	known := w.content["/dir001/file0001"]
+	has := func(id chunk.ID) (bool, error) { return !gone[id] && id != known, nil }
+	got, err := verify.Missing(t.Context(), view{s, known}, commits, has)
+	delete(gone, w.content["/dir002/file0001"]) // nothing that is there names it
+	if err != nil || len(got) != len(gone) || !gone[got[0]] || !gone[got[1]] || got[0] == got[1] {
+		t.Errorf("%v, %v, want %v", got, err, gone)
+	}
+	broken := s.Close()
+	name := w.packOf(w.trees["/dir001"])
+	bad := w.read(name)
+	for i := 100; i < len(bad)-100; i++ {
+		bad[i] ^= 1
+	}
+	s = w.open(altered{w.b, map[string][]byte{name: bad}})
+	if _, err := verify.Missing(t.Context(), view{s, known}, commits, has); err == nil || broken != nil {
+		t.Error("a page that cannot be read is no error")
+	}
+}
+
+// A view is a store that knows of one lost chunk.
+type view struct {
+	*store.Store
+	lost chunk.ID
+}
+
+func (v view) Lost(id chunk.ID) bool { return id == v.lost }
 
 // TestManyPaths: the list of what is damaged ends, the count does not.
 func TestManyPaths(t *testing.T) {
