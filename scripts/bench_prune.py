@@ -70,7 +70,7 @@ class Coffer:
         return run(["coffer", "backup", "--quiet", str(path)], self.env)
 
     def ids(self):
-        return [s["id"] for s in json.loads(out(["coffer", "snapshots", "--json"], self.env))["snapshots"]]
+        return [s["id"] for s in json.loads(out(["coffer", "snapshots", "--json"], self.env))]
 
     def steps(self, ids):
         return {"forget": ["coffer", "forget", "--quiet", *ids], "prune": ["coffer", "prune", "--quiet"], "again": ["coffer", "prune", "--quiet"],

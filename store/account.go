@@ -12,7 +12,8 @@ import (
 type packUse struct {
 	index.Pack
 	ref, at int   // which of the view's segments lists it, and where in there
-	live    int64 // of its bytes: blocks in proportion to the chunks in them that live and count here
+	sealed  int64 // bytes of its blocks
+	live    int64 // of these: blocks in proportion to the chunks in them that live and count here
 	counted int   // chunks that live and count here
 	copies  int   // chunks that live and of which another copy counts
 	entries int
@@ -20,8 +21,9 @@ type packUse struct {
 
 func (u *packUse) dead() bool { return u.counted == 0 }
 
-// share is how much of a pack lives.
-func (u *packUse) share() float64 { return float64(u.live) / float64(u.Size) }
+// share is how much of a pack's blocks lives. What frames them does not count:
+// it would be there again if the pack were written again.
+func (u *packUse) share() float64 { return float64(u.live) / float64(max(u.sealed, 1)) }
 
 // An account is what all packs of a view hold and what of it lives.
 type account struct {
@@ -203,6 +205,9 @@ func (a *account) count(ctx context.Context) error {
 			}
 		}
 		for n, b := range seg.Blocks() {
+			if !dead[b.Pack] {
+				a.packs[number[b.Pack]].sealed += int64(b.Sealed)
+			}
 			if live := plain[uint32(n)]; live > 0 {
 				a.packs[number[b.Pack]].live += int64(float64(b.Sealed) * float64(live) / float64(max(b.Plain, 1)))
 			}

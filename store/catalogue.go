@@ -119,9 +119,15 @@ func (p *packer) putPiece(ctx context.Context, commits []settled) (pieceRef, err
 		return ref, err
 	}
 	for _, name := range []string{ref.Name, ref.Name + copySuffix} {
-		if err := p.s.putRecord(ctx, name, plain); err != nil {
+		sealed, err := p.s.box.SealRecord(name, plain)
+		if err == nil {
+			err = p.s.put(ctx, name, sealed)
+		}
+		if err != nil {
 			return ref, err
 		}
+		p.stored.Add(int64(len(sealed)))
+		p.sizes[name] = int64(len(sealed))
 	}
 	return ref, nil
 }

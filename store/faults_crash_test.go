@@ -35,7 +35,7 @@ func newPrunable(t testing.TB) *prunable {
 	initRepo(t, b)
 	s := openRepo(t, b)
 	first, shared := keep(t, s, pieces(60, 3)), pieces(61, 4)
-	p.gone = keep(t, s, append(p.was[:10:10], shared...))
+	p.gone = keep(t, s, mixed(p.was, shared))
 	forget(t, s, first)
 	prune(t, s, pruneOptions())
 	for i := range uint64(2) {
@@ -44,6 +44,14 @@ func newPrunable(t testing.TB) *prunable {
 		p.stays = append(p.stays, list...)
 	}
 	forget(t, s, p.gone)
+	plan, err := openRepo(t, b).PlanPrune(t.Context(), pruneOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plan.Close()
+	if len(plan.Drop) != 1 || plan.Dead.Objects == 0 || plan.Copy == 0 {
+		t.Fatalf("there is little to do: %+v", plan)
+	}
 	return p
 }
 

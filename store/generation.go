@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,6 +51,9 @@ func (s *Store) turn(ctx context.Context) (turn, error) {
 			t.newest, found = max(t.newest, g), true
 		}
 	}
+	if err := t.ahead(ctx, s); err != nil {
+		return t, err
+	}
 	missing := ""
 	switch {
 	case !found || t.closed > t.newest:
@@ -60,6 +64,45 @@ func (s *Store) turn(ctx context.Context) (turn, error) {
 		return t, nil
 	}
 	return t, fmt.Errorf("part of the repository is missing (%s): run 'coffer repair': %w", missing, seal.ErrDamaged)
+}
+
+// ahead moves on to generations that the listing has left out. A session that
+// registers with one that is not the newest is seen by no prune, so a stale
+// listing alone is not believed. Generations follow each other without a gap.
+func (t *turn) ahead(ctx context.Context, s *Store) error {
+	for {
+		there, err := s.exists(ctx, generationName(t.newest+1))
+		if err != nil {
+			return err
+		}
+		if !there {
+			break
+		}
+		t.newest++
+		t.closed = max(t.closed, t.newest-1)
+	}
+	if t.closed >= t.newest {
+		return nil
+	}
+	there, err := s.exists(ctx, closingName(t.newest))
+	if there {
+		t.closed = t.newest
+	}
+	return err
+}
+
+// exists asks for an object by its name.
+func (s *Store) exists(ctx context.Context, name string) (bool, error) {
+	r, err := s.bucket.Get(ctx, name, 0, 1)
+	switch {
+	case isMissing(err):
+		return false, nil
+	case errors.Is(err, io.ErrUnexpectedEOF): // it is empty
+		return true, nil
+	case err != nil:
+		return false, fmt.Errorf("look for %s: %w", name, err)
+	}
+	return true, r.Close()
 }
 
 // newestGeneration lists the generations and returns the highest number.

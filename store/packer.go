@@ -33,8 +33,9 @@ type packer struct {
 	mu      sync.Mutex
 	pending segmentBuilder // packs written but in no segment yet
 	written []segmentRef
-	pieces  int   // objects that are no packs and bear our sid
-	err     error // first failure of a pack; all is lost
+	pieces  int              // objects that are no packs and bear our sid
+	sizes   map[string]int64 // of all objects that were written
+	err     error            // first failure of a pack; all is lost
 	packs   sync.WaitGroup
 	slots   chan struct{} // packs being written
 
@@ -43,7 +44,7 @@ type packer struct {
 
 // newPacker returns a packer without a sid.
 func newPacker(s *Store) *packer {
-	p := &packer{s: s, slabs: newSlabPool(2 * (int(s.cfg.PackSize)/slabSize + 1)), slots: make(chan struct{}, packsInFlight)}
+	p := &packer{s: s, sizes: map[string]int64{}, slabs: newSlabPool(2 * (int(s.cfg.PackSize)/slabSize + 1)), slots: make(chan struct{}, packsInFlight)}
 	p.lanes[0], p.lanes[1] = lane{w: p, kind: chunk.Data}, lane{w: p, kind: chunk.Tree}
 	return p
 }
@@ -103,6 +104,7 @@ func (p *packer) putPack(ctx context.Context, b *packBuf) error {
 	p.slabs.put(b.slabs)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.sizes[packName(ref)] = b.size
 	p.pending.add(ref, b.blocks)
 	return nil
 }
@@ -119,6 +121,25 @@ func (p *packer) Flush(ctx context.Context) error {
 		return err
 	}
 	return p.putSegment(ctx)
+}
+
+// landed sees that everything that was written is there, whole, before what it
+// was copied from is given up: some stores say yes and lose it.
+func (p *packer) landed(ctx context.Context) error {
+	for _, kind := range []string{"packs", "index", "catalogue"} {
+		for info, err := range p.s.bucket.List(ctx, fmt.Sprintf("%s/%010d/%s-", kind, p.generation, p.id), "") {
+			if err != nil {
+				return fmt.Errorf("see what was written: %w", err)
+			}
+			if p.sizes[info.Name] == info.Size {
+				delete(p.sizes, info.Name)
+			}
+		}
+	}
+	for name, size := range p.sizes {
+		return fmt.Errorf("%s was written with %d bytes and is not there, or not whole; %w", name, size, errListing)
+	}
+	return nil
 }
 
 func (p *packer) failed() error {

@@ -16,6 +16,7 @@ import (
 // PruneOptions say how a prune is done.
 type PruneOptions struct {
 	Marker      Marker
+	DryRun      bool             // nothing is written, not even to finish what an earlier prune began
 	RepackBelow float64          // a pack of which less lives is written again; 0: RepackBelow
 	MaxRepack   int64            // bytes to copy at most; 0: no bound, below 0: nothing
 	Wait        time.Duration    // for sessions that are known to be alive
@@ -93,14 +94,16 @@ func (p *PrunePlan) Frees() int64 {
 func (s *Store) PlanPrune(ctx context.Context, opt PruneOptions) (*PrunePlan, error) {
 	opt = opt.filled()
 	for range viewTries {
-		if err := s.closeOpen(ctx, opt, true, nil); err != nil {
-			return nil, fmt.Errorf("finish the prune before: %w", err)
+		if !opt.DryRun {
+			if err := s.closeOpen(ctx, opt, true, nil); err != nil {
+				return nil, fmt.Errorf("finish the prune before: %w", err)
+			}
 		}
 		v, err := s.newestView(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if v.done == nil { // somebody else has just begun a prune: that one is to be closed first
+		if v.done == nil && !opt.DryRun { // somebody else has just begun a prune: that one is to be closed first
 			v.release()
 			continue
 		}
@@ -219,7 +222,7 @@ func (p *PrunePlan) choose() {
 }
 
 func (p *PrunePlan) stay(u *packUse) {
-	if dead := int64(u.Size) - u.live; dead > int64(u.Size)/100 { // trailers and the like are no loss
+	if dead := u.sealed - u.live; dead > u.sealed/100 { // a rounding is no loss
 		p.Stay.add(dead)
 	}
 }

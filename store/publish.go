@@ -30,6 +30,9 @@ type PruneReport struct {
 // since, is found by the second mark.
 func (p *PrunePlan) Run(ctx context.Context) (PruneReport, error) {
 	rep := PruneReport{Generation: p.v.Number}
+	if p.opt.DryRun {
+		return rep, errors.New("prune: this plan was made for a dry run")
+	}
 	if err := p.resume(ctx, &rep); err != nil || p.Idle() {
 		return rep, err
 	}
@@ -42,7 +45,7 @@ func (p *PrunePlan) Run(ctx context.Context) (PruneReport, error) {
 		n.left = p.left(n.condemned)
 		err = n.publish(ctx)
 	}
-	if isMissing(err) && p.overtaken(ctx) {
+	if vanished(err) && p.overtaken(ctx) {
 		rep.Overtaken, err = true, nil
 	}
 	if err != nil {
@@ -127,9 +130,8 @@ func (p *PrunePlan) copyOut(ctx context.Context, n *next, packs []*packUse, rep 
 		bySegment[u.ref][u.at] = !u.dead()
 		total += u.live
 	}
-	before := int64(0)
 	c := copier{p: n.p, wants: p.acc.counts, done: func(b int64) {
-		p.opt.Event(PruneEvent{Step: "copy", Done: before + b, Total: total})
+		p.opt.Event(PruneEvent{Step: "copy", Done: min(b, total), Total: total})
 	}}
 	for ref, which := range bySegment {
 		seg, err := p.acc.segment(ctx, ref)
@@ -231,6 +233,9 @@ func (n *next) make(ctx context.Context) (generation, error) {
 	if err == nil {
 		err = n.vital(func() (err error) { gen.Catalogue, err = n.catalogue(ctx); return err })
 	}
+	if err == nil {
+		err = n.p.landed(ctx)
+	}
 	for _, list := range n.condemned {
 		gen.Condemned += len(list)
 	}
@@ -292,14 +297,16 @@ const (
 // base returns the index of the new generation: segments without packs are left
 // out, and small ones written together.
 func (n *next) base(ctx context.Context) ([]segmentRef, error) {
-	var keep, small []segmentRef
+	var keep, small, anew []segmentRef
 	for i, r := range n.v.segments {
 		r.Dead = slices.Sorted(slices.Values(slices.Concat(r.Dead, n.condemned[i])))
 		switch gone, err := n.gone(ctx, r); {
 		case err != nil:
 			return nil, err
 		case gone:
-		case r.Entries >= smallSegment && (n.left == nil || n.left[i] > int(r.Entries)/2):
+		case r.Entries >= smallSegment && n.left != nil && n.left[i] < int(r.Entries)/2:
+			anew = append(anew, r)
+		case r.Entries >= smallSegment:
 			keep = append(keep, r)
 		default:
 			small = append(small, r)
@@ -312,12 +319,12 @@ func (n *next) base(ctx context.Context) ([]segmentRef, error) {
 		sum += small[m].Entries
 		m++
 	}
-	if m < 2 && !slices.ContainsFunc(small, func(r segmentRef) bool { return len(r.Dead) > 0 }) {
+	if m < 2 && len(anew) == 0 && !slices.ContainsFunc(small[:m], func(r segmentRef) bool { return len(r.Dead) > 0 }) {
 		return append(keep, small...), nil
 	}
-	merged, err := n.merge(ctx, small[:m])
+	merged, err := n.merge(ctx, slices.Concat(small[:m], anew))
 	if isFull(err) { // it can stay as it is
-		return append(keep, small...), nil
+		return slices.Concat(keep, small, anew), nil
 	}
 	return slices.Concat(keep, small[m:], merged), err
 }

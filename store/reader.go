@@ -84,17 +84,23 @@ func (r *reader) follow(ctx context.Context) (stop func()) {
 
 // move registers at the newest generation and gives the old registration up.
 func (r *reader) move(ctx context.Context) error {
-	g, err := r.s.newestGeneration(ctx)
-	if err != nil || g == r.w.generation {
+	newer, err := r.s.exists(ctx, generationName(r.w.generation+1))
+	if err != nil || !newer {
 		return err
 	}
-	gen, err := r.s.getGeneration(ctx, g)
+	newest, err := r.s.newestGeneration(ctx)
 	if err != nil {
 		return err
 	}
-	for _, id := range r.commits {
-		if slices.Contains(gen.Dropped, id) {
-			return ErrGone
+	for g := r.w.generation + 1; g <= newest; g++ { // any of them may have dropped what we read
+		gen, err := r.s.getGeneration(ctx, g)
+		if err != nil {
+			return err
+		}
+		for _, id := range r.commits {
+			if slices.Contains(gen.Dropped, id) {
+				return ErrGone
+			}
 		}
 	}
 	old := r.w

@@ -43,14 +43,14 @@ func (w *Session) register(ctx context.Context, in intent) error {
 		if err := w.announce(ctx, g, in); err != nil {
 			return err
 		}
-		again, err := w.s.newestGeneration(ctx)
-		if err == nil && again == g {
+		newer, err := w.s.exists(ctx, generationName(g+1))
+		if err == nil && !newer {
 			w.view, err = w.s.readView(ctx, g)
 		}
-		if err == nil && again == g {
+		if err == nil && !newer {
 			return nil
 		}
-		if again != g || isMissing(err) {
+		if newer || isMissing(err) {
 			vanished, err = err, nil
 		}
 		if err := errors.Join(err, w.giveUp(ctx)); err != nil {
@@ -137,8 +137,12 @@ func (s *Store) beat(ctx context.Context, g uint64, id string) (stop func() erro
 // stands finds out whether a commit that was written is believed: a prune that
 // took this session for dead would have closed a newer generation without it.
 func (w *Session) stands(ctx context.Context) error {
-	t, err := w.s.turn(ctx)
-	if err != nil {
+	newer, err := w.s.exists(ctx, generationName(w.generation+1))
+	if err == nil && !newer {
+		return nil
+	}
+	t, turnErr := w.s.turn(ctx)
+	if err := errors.Join(err, turnErr); err != nil {
 		return fmt.Errorf("see whether the commit stands: %w", err)
 	}
 	if t.closed <= w.generation {

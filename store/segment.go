@@ -74,5 +74,8 @@ func (p *packer) putPlainSegment(ctx context.Context, plain []byte, entries int)
 		return ref, fmt.Errorf("write index segment: %w", err)
 	}
 	p.stored.Add(int64(len(sealed)))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sizes[ref.Name] = int64(len(sealed))
 	return ref, nil
 }

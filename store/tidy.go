@@ -53,7 +53,7 @@ func (s *Store) turnOver(ctx context.Context, opt PruneOptions) error {
 		return err
 	}
 	if err := n.publish(ctx); err != nil {
-		if now, turnErr := s.turn(ctx); isMissing(err) && turnErr == nil && now.newest > t.newest {
+		if now, turnErr := s.turn(ctx); vanished(err) && turnErr == nil && now.newest > t.newest {
 			return nil // a prune has been quicker
 		}
 		return err

@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
+	"errors"
+	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"coffer/policy"
+	"coffer/snapshot"
 	"coffer/snapshot/verify"
 	"coffer/source"
 	"coffer/store"
@@ -19,20 +22,22 @@ func (a *app) verifyVerb() *cli.Command {
 		Name:      "verify",
 		Usage:     "prove that every snapshot can be restored",
 		UsageText: "coffer verify [flags]",
-		Description: `Checks that all that the snapshots need is in the repository, and that their directories can be read.
-With --read-data it also reads every byte and compares it with what was saved; with --read-data-subset a
-part of it, another one each time. Damaged packs are named with the snapshots and paths that need them,
-and the exit code is 1.
+		Description: `Checks that all that the snapshots need is in the repository, and that their directories can be read. With
+--read-data it also reads every byte and compares it with what was saved; with --read-data-subset a part
+of it. When each pack was read is kept in the repository, and a part is what was not read for longest: a
+daily 5% reads everything within 20 days. Damaged packs are named with the snapshots and paths that need
+them, and the exit code is 1; 'coffer repair' is what comes then.
 
 Examples:
   coffer verify
   coffer verify --read-data
   coffer verify --read-data-subset 5%
-  coffer verify --read-data-subset 1/30
-  coffer verify --read-data-subset 10G`,
+  coffer verify --read-data-subset 10G --older-than 30d
+  coffer verify --older-than 2m`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "read-data", Usage: "read and check all bytes"},
 			&cli.StringFlag{Name: "read-data-subset", Usage: "read and check `PART`: such as 5%, 1/30 or 10G"},
+			&cli.StringFlag{Name: "older-than", Usage: "read and check what was not read for `SPAN` (such as 30d; y, m, w, d and h are units)"},
 		},
 		Action: a.runVerify,
 	}
@@ -48,30 +53,43 @@ func (a *app) runVerify(c *cli.Context) error {
 	if err := wantArgs(c, 0, 0, "no arguments"); err != nil {
 		return err
 	}
-	opt := verify.Options{ReadData: c.Bool("read-data")}
-	text := c.String("read-data-subset")
-	if text != "" && opt.ReadData {
-		return usageError("--read-data and --read-data-subset exclude each other: give one of them")
-	}
-	how, err := parsePart(text)
+	opt, err := a.verifyOptions(c)
 	if err != nil {
 		return err
 	}
 	return a.withStore(c, func(ctx context.Context, st *store.Store) error {
-		if text != "" {
-			opt.ReadData, opt.Seed = true, seed()
-			if opt.Percent, err = how.of(ctx, st); err != nil {
-				return err
-			}
+		rep, err := a.verifyAll(ctx, st, opt)
+		if err != nil {
+			return err
 		}
-		return a.verifyAll(ctx, st, opt)
+		return a.showVerify(rep, opt)
 	})
 }
 
-func seed() uint64 {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return binary.LittleEndian.Uint64(b[:])
+func (a *app) verifyOptions(c *cli.Context) (opt verify.Options, err error) {
+	opt.ReadData = c.Bool("read-data")
+	if opt.ReadData && c.IsSet("read-data-subset") {
+		return opt, usageError("--read-data and --read-data-subset exclude each other: give one of them")
+	}
+	for _, name := range []string{"read-data-subset", "older-than"} {
+		if c.IsSet(name) && c.String(name) == "" {
+			return opt, usageError("--%s is empty: is a variable not set?", name)
+		}
+		opt.ReadData = opt.ReadData || c.IsSet(name)
+	}
+	how, err := parsePart(c.String("read-data-subset"))
+	if err != nil {
+		return opt, err
+	}
+	opt.Percent, opt.Bytes = how.percent, how.bytes
+	var span policy.Span
+	if err := readRule(c, "older-than", &span, policy.ParseSpan); err != nil {
+		return opt, err
+	}
+	if !span.IsZero() {
+		opt.Before = span.Before(a.now())
+	}
+	return opt, nil
 }
 
 // parsePart reads 5%, 1/30 and sizes.
@@ -102,35 +120,55 @@ func parsePart(text string) (part, error) {
 	return part{bytes: n}, nil
 }
 
-// of turns a size into a share of what the repository has.
-func (p part) of(ctx context.Context, st *store.Store) (percent float64, err error) {
-	if p.bytes == 0 {
-		return p.percent, nil
+// verifyAll verifies all snapshots that are not forgotten.
+func (a *app) verifyAll(ctx context.Context, st *store.Store, opt verify.Options) (rep verify.Report, err error) {
+	if opt.Size, err = a.packSizes(ctx); err != nil {
+		return rep, err
 	}
-	rep, err := st.Check(ctx, store.CheckOptions{Damage: func(*store.DamageError) {}})
-	if err != nil || rep.Bytes == 0 {
-		return 100, err
+	for range 3 { // until none goes between listing and reading
+		rep, err = a.verifyListed(ctx, st, opt)
+		if !errors.Is(err, store.ErrGone) {
+			break
+		}
 	}
-	return min(100, 100*float64(p.bytes)/float64(rep.Bytes)), nil
+	return rep, err
 }
 
-func (a *app) verifyAll(ctx context.Context, st *store.Store, opt verify.Options) error {
-	all, err := snapshots(ctx, st)
-	if err != nil {
-		return err
+func (a *app) verifyListed(ctx context.Context, st *store.Store, opt verify.Options) (verify.Report, error) {
+	all, bad := everySnapshot(ctx, st)
+	if bad != nil && !errors.As(bad, new(unreadable)) {
+		return verify.Report{}, bad
 	}
+	all = snapshot.Present(all)
 	p := a.startProgress("snapshots", 0)
 	opt.Event = func(done, total int64) { p.set(int64(len(all)), done, total) }
 	var rep verify.Report
-	err = st.Read(ctx, ids(all), func(ctx context.Context) error {
+	err := st.Read(ctx, ids(all), func(ctx context.Context) (err error) {
 		rep, err = verify.Run(ctx, st, all, opt)
 		return err
 	})
 	p.stop()
-	if err != nil {
-		return err
+	if bad != nil {
+		rep.Damaged = append([]verify.Damage{{Err: plainText(bad)}}, rep.Damaged...)
+		rep.DamagedTotal++
 	}
-	return a.showVerify(rep, opt)
+	return rep, err
+}
+
+// packSizes knows how large packs are.
+func (a *app) packSizes(ctx context.Context) (func(name string) int64, error) {
+	b, err := a.openBucket()
+	if err != nil {
+		return nil, err
+	}
+	sizes := map[string]int64{}
+	for info, err := range b.List(ctx, "packs/", "") {
+		if err != nil {
+			return nil, fmt.Errorf("list packs: %w", err)
+		}
+		sizes[info.Name] = info.Size
+	}
+	return func(name string) int64 { return sizes[name] }, nil
 }
 
 // verifyJSON is what --json prints.
@@ -148,6 +186,18 @@ type verifyJSON struct {
 	DamagedTotal int64        `json:"damaged_total"`
 	BadSnapshots []string     `json:"damaged_snapshots"`
 	BadPaths     int64        `json:"damaged_paths"`
+	BadPacks     []string     `json:"damaged_packs"`
+	Lost         int          `json:"lost_chunks"`
+	Known        bool         `json:"damage_known"`
+	Coverage     coverageJSON `json:"coverage"`
+}
+
+// coverageJSON says when what was read.
+type coverageJSON struct {
+	Read   int    `json:"packs_read"`
+	Never  int    `json:"packs_never_read"`
+	Bytes  int64  `json:"bytes_never_read"`
+	Oldest string `json:"oldest_read,omitempty"`
 }
 
 type damageJSON struct {
@@ -160,7 +210,11 @@ type damageJSON struct {
 
 func newVerifyJSON(rep verify.Report) verifyJSON {
 	doc := verifyJSON{rep.Snapshots, rep.Trees, rep.Refs, rep.Packs, rep.Bytes, rep.PacksRead, rep.BytesRead, int64(rep.Chunks),
-		rep.Orphans, []damageJSON{}, rep.DamagedTotal, orEmpty(rep.BadSnapshots), rep.BadPaths}
+		rep.Orphans, []damageJSON{}, rep.DamagedTotal, orEmpty(rep.BadSnapshots), rep.BadPaths, orEmpty(rep.BadPacks), rep.Lost,
+		rep.DamagedTotal > 0 && !rep.News, coverageJSON{Read: rep.Coverage.Read, Never: rep.Coverage.Never, Bytes: rep.Coverage.Unknown}}
+	if at := rep.Coverage.Oldest; !at.IsZero() {
+		doc.Coverage.Oldest = at.UTC().Format(time.RFC3339)
+	}
 	for _, d := range rep.Damaged {
 		doc.Damaged = append(doc.Damaged, damageJSON{d.Pack, d.Chunk, d.Snapshot, optionalPath(d.Path), d.Err})
 	}
@@ -178,11 +232,30 @@ func (a *app) showVerify(rep verify.Report, opt verify.Options) error {
 	if rep.DamagedTotal == 0 {
 		return nil
 	}
-	if len(rep.BadSnapshots) == 0 {
-		return failure("the repository is damaged, but no snapshot needs what is: keep it as it is, and look after its disk")
+	bad := count(len(rep.BadSnapshots), "snapshot", "snapshots") + " of " + number(rep.Snapshots)
+	switch {
+	case !rep.News && rep.BadPaths == 0:
+		return failure("records of snapshots cannot be read: they are newer than this program, or not of its making")
+	case !rep.News:
+		return failure("%s cannot be restored whole, as an earlier repair has found: the next backup stores again what still exists, "+
+			"and 'coffer repair' lists what is lost; for the rest, forget the snapshots when they are of no more use", bad)
+	case len(rep.BadSnapshots) == 0:
+		return failure("the repository is damaged, but no snapshot needs what is: run '%s'", repairFor(rep))
 	}
-	return failure("the repository is damaged: %s of %s cannot be restored whole: keep the repository as it is, and back up again what still exists",
-		count(len(rep.BadSnapshots), "snapshot", "snapshots"), number(rep.Snapshots))
+	return failure("the repository is damaged: %s cannot be restored whole: run '%s', and then back up again what still exists",
+		bad, repairFor(rep))
+}
+
+// repairFor is how to repair what a verify has found: what shows by reading
+// only, a repair has to be told, or must read itself.
+func repairFor(rep verify.Report) string {
+	switch {
+	case len(rep.BadPacks) > 3:
+		return "coffer repair --read-data"
+	case len(rep.BadPacks) > 0:
+		return "coffer repair --pack " + strings.Join(rep.BadPacks, " --pack ")
+	}
+	return "coffer repair"
 }
 
 func (a *app) tellVerify(rep verify.Report, opt verify.Options) {
@@ -196,12 +269,47 @@ func (a *app) tellVerify(rep verify.Report, opt verify.Options) {
 	if opt.ReadData {
 		a.say("Read %s (%s): %s.", count(rep.PacksRead, "pack", "packs"), size(rep.BytesRead), count(rep.Chunks, "chunk", "chunks"))
 	}
+	if text := a.coverage(rep); text != "" {
+		a.say("%s", text)
+	}
 	if rep.Orphans > 0 {
 		a.say("%s left by runs that were cut off; this does no harm.", count(rep.Orphans, "pack was", "packs were"))
 	}
 	if rep.DamagedTotal == 0 {
 		a.say("No damage found.")
 	}
+}
+
+// coverage says within which time the packs were read.
+func (a *app) coverage(rep verify.Report) string {
+	c := rep.Coverage
+	switch {
+	case c.Read+c.Never == 0:
+		return ""
+	case c.Read == 0:
+		return "Of the data, nothing was read back yet and found good: --read-data does that, or a part at a time."
+	}
+	within := "within the last " + lately(a.now().Sub(c.Oldest))
+	if c.Never == 0 {
+		return "All data was read back and found good " + within + "."
+	}
+	never := "1 pack (" + size(c.Unknown) + ") never was"
+	if c.Never > 1 {
+		never = number(c.Never) + " packs (" + size(c.Unknown) + ") never were"
+	}
+	return fmt.Sprintf("%s of %s of the data were read back and found good\n%s; %s.", size(max(0, rep.Bytes-c.Unknown)), size(rep.Bytes), within, never)
+}
+
+// lately is a span of time in words, rounded up.
+func lately(d time.Duration) string {
+	unit, one, many := time.Hour, "hour", "hours"
+	if d > 48*time.Hour {
+		unit, one, many = 24*time.Hour, "day", "days"
+	}
+	if n := (d + unit - 1) / unit; n > 1 {
+		return count(int64(n), one, many)
+	}
+	return one
 }
 
 func damageText(d verify.Damage) string {

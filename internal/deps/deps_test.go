@@ -21,6 +21,7 @@ import (
 //	                        bucket, so prune can change them without anyone noticing.
 //	snapshot                reads and writes through its own small interfaces, not through store: trees can
 //	                        be walked from any place, and tested without a repository.
+//	policy                  is pure functions of time, and knows nothing of ours.
 //	capture, restore,       are siblings and never import each other; what two of them share belongs below.
 //	verify, rewrite
 //	source                  fills entries and knows nothing of where they go.
@@ -42,14 +43,16 @@ var allowed = map[string][]string{
 	"coffer/snapshot/gc":       {"coffer/chunk", "coffer/snapshot", "coffer/store"},
 	"coffer/snapshot/verify":   {"coffer/chunk", "coffer/snapshot", "coffer/store"},
 	"coffer/snapshot/rewrite":  {"coffer/chunk", "coffer/snapshot", "coffer/source", "coffer/store"},
+	"coffer/policy":            {},
 	"coffer/internal/scratch":  {},
 	"coffer/cmd/coffer": {"coffer/bucket", "coffer/bucket/local", "coffer/chunk", "coffer/seal", "coffer/snapshot",
-		"coffer/snapshot/capture", "coffer/snapshot/restore", "coffer/snapshot/verify", "coffer/source", "coffer/store"},
+		"coffer/snapshot/capture", "coffer/snapshot/gc", "coffer/snapshot/restore", "coffer/snapshot/rewrite", "coffer/snapshot/verify",
+		"coffer/policy", "coffer/source", "coffer/store"},
 }
 
 // testing names what is only ever linked into tests.
 var testing_ = []string{"coffer/snapshot/snapshottest", "coffer/internal/torture", "coffer/internal/golden", "coffer/internal/deps",
-	"coffer/bucket/local/crashfs", "coffer/bucket/local/internal/disk", "coffer/internal/e2e", "coffer/internal/simulate"}
+	"coffer/bucket/local/crashfs", "coffer/bucket/local/internal/disk", "coffer/internal/e2e", "coffer/internal/simulate", "coffer/internal/explorer", "coffer/internal/faults"}
 
 type pkg struct {
 	ImportPath string

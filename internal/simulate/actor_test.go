@@ -174,6 +174,13 @@ func (a *actor) round(do func(*actor) error) {
 	}
 }
 
+// count counts something that an actor did.
+func (w *world) count(n *int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	*n++
+}
+
 // A wrongError says that a promise was broken.
 type wrongError struct{ err error }
 
@@ -333,7 +340,7 @@ func (a *actor) pruneOptions() store.PruneOptions {
 func prune(a *actor) error {
 	p, err := a.store.PlanPrune(a.ctx, a.pruneOptions())
 	if isWait(err) {
-		a.w.stats.waits++
+		a.w.count(&a.w.stats.waits)
 		return nil
 	}
 	if err != nil {
@@ -345,7 +352,7 @@ func prune(a *actor) error {
 	if err == nil && len(rep.Kept) > 0 {
 		err = errors.New("prune says that it keeps packs that cannot be copied: nothing was damaged")
 	}
-	a.w.stats.prunes++
+	a.w.count(&a.w.stats.prunes)
 	return err
 }
 
@@ -387,7 +394,7 @@ func read(a *actor) error {
 				return err
 			}
 		}
-		a.w.stats.reads++
+		a.w.count(&a.w.stats.reads)
 		return nil
 	})
 	if errors.Is(err, store.ErrGone) && a.w.led.wasAsked(c.ID) || a.port.killed > killed && err != nil {
