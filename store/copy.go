@@ -13,8 +13,9 @@ import (
 	"coffer/store/pack"
 )
 
-// A copier copies what is needed out of packs that are to go. Every chunk is
-// checked before it is written again, and every block as it is sealed.
+// A copier copies what is needed out of packs that are to go. Every block is
+// checked before it is written again: one that moves as it is by its seal, one
+// that is made anew chunk by chunk.
 type copier struct {
 	p     *packer
 	wants func(index.Entry, index.Pack, index.Block) (bool, error)
@@ -147,9 +148,11 @@ func (c *copier) damage(ctx context.Context, p index.Pack, err error) error {
 	return &DamageError{Pack: packName(p), Err: err}
 }
 
-// copyBlock opens a block, checks its chunks, and puts it, or what is needed of
-// it, into a pack of ours.
+// copyBlock puts a block, or what is needed of it, into a pack of ours.
 func (c *copier) copyBlock(ctx context.Context, p index.Pack, b neededBlock, sealed, opened []byte) error {
+	if b.whole {
+		return c.moveBlock(ctx, p, b, sealed)
+	}
 	plain, err := c.p.s.box.OpenBlock(opened, sealed, int(b.Plain))
 	if err != nil {
 		return c.damage(ctx, p, err)
@@ -161,32 +164,46 @@ func (c *copier) copyBlock(ctx context.Context, p index.Pack, b neededBlock, sea
 		return err
 	}
 	var rest []byte
-	chunks := make([]pack.Chunk, 0, len(b.Chunks))
 	for _, e := range b.Chunks {
 		data := plain[e.Offset : e.Offset+e.Length]
 		if !e.Recipe && c.p.s.sum(p.Kind, data) != e.ID {
 			return c.damage(ctx, p, fmt.Errorf("chunk %s: its bytes have another id", e.ID.Short()))
 		}
-		ch := pack.Chunk{ID: e.ID, Length: e.Length}
-		if e.Recipe {
-			ch.Form = pack.Recipe
-		}
-		chunks = append(chunks, ch)
-		if !b.whole {
-			rest = append(rest, data...)
-		}
+		rest = append(rest, data...)
 	}
-	l := &c.p.lanes[laneOf(p.Kind)]
-	if b.whole {
-		err = l.place(ctx, sealed, len(plain), chunks)
-	} else {
-		err = l.seal(ctx, rest, chunks)
-	}
-	if err != nil {
+	if err := c.p.lanes[laneOf(p.Kind)].seal(ctx, rest, packed(b.Chunks)); err != nil {
 		return err
 	}
 	c.count(b)
 	return nil
+}
+
+// moveBlock puts a block into a pack of ours as it is, if its bytes are those
+// that were once sealed.
+func (c *copier) moveBlock(ctx context.Context, p index.Pack, b neededBlock, sealed []byte) error {
+	if err := c.p.s.box.CheckBlock(sealed); err != nil {
+		return c.damage(ctx, p, err)
+	}
+	if err := c.p.failed(); err != nil {
+		return err
+	}
+	if err := c.p.lanes[laneOf(p.Kind)].place(ctx, sealed, int(b.Plain), packed(b.Chunks)); err != nil {
+		return err
+	}
+	c.count(b)
+	return nil
+}
+
+// packed lists chunks as a pack's trailer does.
+func packed(entries []index.Entry) []pack.Chunk {
+	chunks := make([]pack.Chunk, len(entries))
+	for i, e := range entries {
+		chunks[i] = pack.Chunk{ID: e.ID, Length: e.Length}
+		if e.Recipe {
+			chunks[i].Form = pack.Recipe
+		}
+	}
+	return chunks
 }
 
 func (c *copier) count(b neededBlock) {

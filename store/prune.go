@@ -240,9 +240,9 @@ func (p *PrunePlan) take(to *Amount, u *packUse) {
 
 // mergeFrom is how many small packs of one tier and kind make it worth to write
 // them together. A tier spans a factor of four in size: so a byte is written
-// again only once for each four- to eightfold growth of the pack that it is in,
+// again only once for each sixfold growth, at least, of the pack that it is in,
 // and there are never more than some hundred small packs.
-const mergeFrom = 8
+const mergeFrom = 24
 
 // tier is 0 for packs that are large enough; 1, 2, ... for ever smaller ones,
 // apart for data and trees.

@@ -122,7 +122,7 @@ func (a *app) verbs() []*cli.Command {
 	return []*cli.Command{
 		a.initVerb(), a.backupVerb(), a.snapshotsVerb(), a.lsVerb(), a.findVerb(), a.historyVerb(),
 		a.diffVerb(), a.catVerb(), a.statsVerb(), a.restoreVerb(), a.forgetVerb(), a.undeleteVerb(),
-		a.pruneVerb(), a.holdVerb(), a.tagVerb(), a.verifyVerb(), a.repairVerb(), a.keyVerb(), a.cacheVerb(),
+		a.pruneVerb(), a.holdVerb(), a.tagVerb(), a.rewriteVerb(), a.verifyVerb(), a.repairVerb(), a.keyVerb(), a.cacheVerb(),
 		a.versionVerb(), a.completionVerb(), a.manVerb(),
 	}
 }

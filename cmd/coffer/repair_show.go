@@ -160,13 +160,18 @@ func (l *losses) hosts() []string {
 // lossesShown is how many paths people are shown; --json has all.
 const lossesShown = 20
 
-// tell lists them.
+// tellLosses lists them.
 func (a *app) tellLosses(l *losses) {
+	a.eachLoss(l, lossesShown, func(line string) { a.say("  %s", line) })
+}
+
+// eachLoss calls fn with a line for each path, up to a number of them.
+func (a *app) eachLoss(l *losses, most int, fn func(line string)) {
 	several := len(l.hosts()) > 1
 	for i, p := range l.named {
-		if i == lossesShown && len(l.named) > lossesShown+1 {
-			a.say("  ... and %s; --json lists all", count(len(l.named)-i, "more path", "more paths"))
-			break
+		if i == most && len(l.named) > most+1 {
+			fn(count(len(l.named)-i, "more path", "more paths") + ": --json lists all")
+			return
 		}
 		text := printable(p.path)
 		if several {
@@ -175,12 +180,11 @@ func (a *app) tellLosses(l *losses) {
 		if p.listing {
 			text += " (its listing, so all that is below it)"
 		}
-		newest := p.snapshots[len(p.snapshots)-1]
-		if len(p.snapshots) == 1 {
-			a.say("  %s, in snapshot %s", text, shortID(newest.ID))
-		} else {
-			a.say("  %s, in %d snapshots, the newest %s", text, len(p.snapshots), shortID(newest.ID))
+		where := "snapshot " + shortID(p.snapshots[0].ID)
+		if n := len(p.snapshots); n > 1 {
+			where = fmt.Sprintf("%s snapshots, the newest %s", number(n), shortID(p.snapshots[n-1].ID))
 		}
+		fn(text + ", in " + where)
 	}
 }
 
@@ -200,23 +204,23 @@ func (r *repairer) tellPlan(p *store.RepairPlan) {
 		a.say("%s", title+what)
 		for i, name := range list {
 			if i == lossesShown && len(list) > lossesShown+1 {
-				a.say("            ... and %d more; --json lists all", len(list)-i)
+				a.say("  %d more: --json lists all", len(list)-i)
 				break
 			}
-			a.say("            %s", printable(name))
+			a.say("  %s", printable(name))
 		}
 	}
-	if p.Scratch {
-		a.say("Records:    those of the newest generation cannot be read: a new one is made from all that there is")
-	}
 	names("Records:    ", count(len(p.Records), "record is damaged or missing, and replaced or given up", "records are damaged or missing, and replaced or given up"), p.Records)
+	if p.Scratch {
+		a.say("            the newest of all are among them: new ones are made from all that there is")
+	}
 	names("Index:      ", count(len(p.Segments), "part of the index cannot be read", "parts of the index cannot be read"), p.Segments)
 	if p.Rebuild.Objects > 0 {
 		a.say("To index:   %s (%s) from their own lists", count(p.Rebuild.Objects, "pack", "packs"), size(p.Rebuild.Bytes))
 	}
 	var packs []string
 	for _, b := range p.Packs {
-		packs = append(packs, fmt.Sprintf("%s (%s): %s", b.Name, size(b.Size), b.Why))
+		packs = append(packs, fmt.Sprintf("%s, %s: %s", b.Name, size(b.Size), b.Why))
 	}
 	names("Packs:      ", count(len(packs), "pack is given up; what is good in it is copied", "packs are given up; what is good in them is copied"), packs)
 	names("Sessions:   ", count(len(p.Fates), "outcome cannot be read; if it was a snapshot, that is lost", "outcomes cannot be read; those that were snapshots are lost"), p.Fates)
@@ -293,8 +297,10 @@ func (r *repairer) tellDone(rep *store.RepairReport) {
 	} else if rep.Salvaged > 0 {
 		a.say("%s were found in packs that the index did not name, and copied.", size(rep.Salvaged))
 	}
-	if n := rep.Snapshots + len(rep.Fates); n > 0 {
-		a.say("Up to %s lost; all others are there.", count(n, "snapshot is", "snapshots are"))
+	missing := rep.Snapshots + len(rep.Fates)
+	if missing > 0 {
+		a.say("Up to %s lost; the others are there. The next backup finds their data and does\nnot store it again; the next prune removes it.",
+			count(missing, "snapshot is", "snapshots are"))
 	}
 	if rep.MayReturn {
 		a.say("Snapshots that were forgotten and pruned may be listed again: forget them again.")
@@ -308,8 +314,12 @@ func (r *repairer) tellDone(rep *store.RepairReport) {
 			a.say("  %s", printable(s.String()))
 		}
 	}
-	if r.blind == nil && r.found.OK() {
-		a.say("The repository is whole: all of %s can be restored.", count(r.found.Snapshots, "snapshot", "snapshots"))
+	if r.blind == nil && r.found.OK() && missing == 0 {
+		text := "Nothing is lost: " + count(r.found.Snapshots, "snapshot", "snapshots") + " can be restored"
+		if r.found.PacksRead < r.found.Packs {
+			text += ", as far as it shows\nwithout reading all data"
+		}
+		a.say("%s.", text)
 	}
 }
 

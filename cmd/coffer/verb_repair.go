@@ -199,7 +199,7 @@ func (r *repairer) verdict() error {
 	}
 	if n := len(r.found.BadSnapshots); n > 0 && !r.found.News {
 		return itemProblems("%s not whole any more, in %s of %s; all else can be restored",
-			count(r.found.BadPaths, "path is", "paths are"), count(n, "snapshot", "snapshots"), number(r.found.Snapshots))
+			count(len(r.losses.named), "path is", "paths are"), count(n, "snapshot", "snapshots"), number(r.found.Snapshots))
 	}
 	switch {
 	case r.found.News:

@@ -58,11 +58,18 @@ func (a *app) runVerify(c *cli.Context) error {
 		return err
 	}
 	return a.withStore(c, func(ctx context.Context, st *store.Store) error {
+		var bad losses
+		opt.Path = bad.add
 		rep, err := a.verifyAll(ctx, st, opt)
 		if err != nil {
 			return err
 		}
-		return a.showVerify(rep, opt)
+		all, err := a.everySnapshot(ctx, st)
+		if err != nil {
+			return err
+		}
+		bad.name(all)
+		return a.showVerify(rep, opt, &bad)
 	})
 }
 
@@ -221,35 +228,37 @@ func newVerifyJSON(rep verify.Report) verifyJSON {
 	return doc
 }
 
-func (a *app) showVerify(rep verify.Report, opt verify.Options) error {
+func (a *app) showVerify(rep verify.Report, opt verify.Options, bad *losses) error {
 	if a.json {
 		if err := a.printJSON(newVerifyJSON(rep)); err != nil {
 			return err
 		}
 	} else {
-		a.tellVerify(rep, opt)
+		a.tellVerify(rep, opt, bad)
 	}
 	if rep.DamagedTotal == 0 {
 		return nil
 	}
-	bad := count(len(rep.BadSnapshots), "snapshot", "snapshots") + " of " + number(rep.Snapshots)
+	part := count(len(rep.BadSnapshots), "snapshot", "snapshots") + " of " + number(rep.Snapshots)
 	switch {
 	case !rep.News && rep.BadPaths == 0:
 		return failure("records of snapshots cannot be read: they are newer than this program, or not of its making")
 	case !rep.News:
 		return failure("%s cannot be restored whole, as an earlier repair has found: the next backup stores again what still exists, "+
-			"and 'coffer repair' lists what is lost; for the rest, forget the snapshots when they are of no more use", bad)
+			"and 'coffer repair' lists what is lost; for the rest, forget the snapshots when they are of no more use", part)
 	case len(rep.BadSnapshots) == 0:
-		return failure("the repository is damaged, but no snapshot needs what is: run '%s'", repairFor(rep))
+		return failure("the repository is damaged, but no snapshot needs what is: run '%s'", repairFor(rep, opt))
 	}
 	return failure("the repository is damaged: %s cannot be restored whole: run '%s', and then back up again what still exists",
-		bad, repairFor(rep))
+		part, repairFor(rep, opt))
 }
 
 // repairFor is how to repair what a verify has found: what shows by reading
 // only, a repair has to be told, or must read itself.
-func repairFor(rep verify.Report) string {
+func repairFor(rep verify.Report, opt verify.Options) string {
 	switch {
+	case !opt.ReadData:
+		return "coffer repair"
 	case len(rep.BadPacks) > 3:
 		return "coffer repair --read-data"
 	case len(rep.BadPacks) > 0:
@@ -258,13 +267,18 @@ func repairFor(rep verify.Report) string {
 	return "coffer repair"
 }
 
-func (a *app) tellVerify(rep verify.Report, opt verify.Options) {
+func (a *app) tellVerify(rep verify.Report, opt verify.Options, bad *losses) {
+	left := rep.DamagedTotal - rep.BadPaths
 	for _, d := range rep.Damaged {
-		a.errLine("damaged: " + damageText(d))
+		if d.Snapshot == "" {
+			a.errLine("damaged: " + damageText(d))
+			left--
+		}
 	}
-	if more := rep.DamagedTotal - int64(len(rep.Damaged)); more > 0 {
-		a.errLine("damaged: " + number(more) + " more findings are not shown")
+	if left > 0 {
+		a.errLine("damaged: " + number(left) + " more that are not shown")
 	}
+	a.eachLoss(bad, verify.MaxListed, func(line string) { a.errLine("damaged: " + line) })
 	a.say("Checked %s in %s (%s).", count(rep.Snapshots, "snapshot", "snapshots"), count(rep.Packs, "pack", "packs"), size(rep.Bytes))
 	if opt.ReadData {
 		a.say("Read %s (%s): %s.", count(rep.PacksRead, "pack", "packs"), size(rep.BytesRead), count(rep.Chunks, "chunk", "chunks"))
@@ -273,7 +287,7 @@ func (a *app) tellVerify(rep verify.Report, opt verify.Options) {
 		a.say("%s", text)
 	}
 	if rep.Orphans > 0 {
-		a.say("%s left by runs that were cut off; this does no harm.", count(rep.Orphans, "pack was", "packs were"))
+		a.say("%s to no snapshot, which does no harm: 'coffer prune' removes what is left over.", count(rep.Orphans, "pack belongs", "packs belong"))
 	}
 	if rep.DamagedTotal == 0 {
 		a.say("No damage found.")
@@ -293,11 +307,8 @@ func (a *app) coverage(rep verify.Report) string {
 	if c.Never == 0 {
 		return "All data was read back and found good " + within + "."
 	}
-	never := "1 pack (" + size(c.Unknown) + ") never was"
-	if c.Never > 1 {
-		never = number(c.Never) + " packs (" + size(c.Unknown) + ") never were"
-	}
-	return fmt.Sprintf("%s of %s of the data were read back and found good\n%s; %s.", size(max(0, rep.Bytes-c.Unknown)), size(rep.Bytes), within, never)
+	were := count(c.Never, "pack", "packs") + " (" + size(c.Unknown) + ") " + oneOrMore(c.Never, "was", "were")
+	return "Of " + size(rep.Bytes) + " of data, " + were + " never read back and found good;\nthe rest was " + within + "."
 }
 
 // lately is a span of time in words, rounded up.
@@ -314,14 +325,11 @@ func lately(d time.Duration) string {
 
 func damageText(d verify.Damage) string {
 	var parts []string
-	add := func(word, value string) {
-		if value != "" {
-			parts = append(parts, word+" "+value)
-		}
+	if d.Pack != "" {
+		parts = append(parts, d.Pack)
 	}
-	add("pack", d.Pack)
-	add("chunk", shortID(d.Chunk))
-	add("snapshot", shortID(d.Snapshot))
-	add("path", printable(d.Path))
-	return strings.Join(append(parts, d.Err), ": ")
+	if d.Chunk != "" {
+		parts = append(parts, "chunk "+shortID(d.Chunk))
+	}
+	return strings.Join(append(parts, strings.ReplaceAll(d.Err, ": run 'coffer repair'", "")), ": ") // the last line says how
 }

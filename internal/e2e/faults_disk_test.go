@@ -144,7 +144,7 @@ type slow struct {
 // begin starts a backup and returns when its session is registered.
 func (r *rig) begin() *slow {
 	r.t.Helper()
-	s := &slow{cmd: r.command("backup", "--quiet", "--stdin", "dump", "--name", "slow")}
+	s := &slow{cmd: r.command("backup", "--quiet", "--stdin", "dump", "--host", "slow")}
 	s.cmd.Stdout, s.cmd.Stderr = &s.text, &s.text
 	var err error
 	if s.feed, err = s.cmd.StdinPipe(); err != nil {

@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"context"
+	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -64,7 +65,7 @@ func plants() []plant {
 				return func() error { return nil }, isPut(c, "generations/") && strings.HasSuffix(c.name(), ".done")
 			}
 		}, nil},
-		{"a writer's later listings of generations are stale", func(w *world) {
+		{"what a writer sees of generations is stale", func(w *world) {
 			first := map[*port][]bucket.Info{}
 			w.lie = func(p *port, prefix string, page []bucket.Info) []bucket.Info {
 				if p.who.name[:5] != "write" || prefix != "generations/" {
@@ -74,6 +75,11 @@ func plants() []plant {
 					first[p] = slices.Clone(page)
 				}
 				return first[p]
+			}
+			w.hook = func(c *call) (func() error, bool) {
+				knows := func(i bucket.Info) bool { return i.Name == c.name() }
+				hidden := c.op == "get" && first[c.port] != nil && strings.HasPrefix(c.name(), "generations/") && !slices.ContainsFunc(first[c.port], knows)
+				return func() error { return fs.ErrNotExist }, hidden
 			}
 		}, nil},
 		{"fates are swept a generation early", func(w *world) {

@@ -150,6 +150,7 @@ func known(err error) bool {
 		"a listing lacks a promised commit",         // fates were swept while they were read
 		"prune says that it keeps packs",            // another prune has removed them
 		"part of the repository is missing",         // a listing that lasted while prunes went by
+		"the storage cannot be relied on",           // another prune has swept what this one wrote
 		"chunks that snapshots need are in no pack", // a plan on an open generation
 	}, func(text string) bool { return strings.Contains(err.Error(), text) })
 }

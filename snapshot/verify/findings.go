@@ -68,30 +68,37 @@ func (f *findings) known(lost []chunk.ID) {
 	}
 }
 
+// packs are those in which something is damaged, or that are missing.
+func (f *findings) packs() map[string]bool {
+	names := map[string]bool{}
+	for _, c := range f.chunks {
+		names[c.pack] = true
+	}
+	for _, d := range f.objects {
+		names[d.Pack] = true
+	}
+	return names
+}
+
 // split counts what is known to be lost, and returns other chunks that no pack
 // holds and the packs in which something is damaged.
 func (f *findings) split() (lost int, missing []chunk.ID, packs []string) {
-	add := func(name string) {
-		if _, gone := f.lost[name]; !gone && strings.HasPrefix(name, "packs/") {
-			packs = append(packs, name)
-		}
-	}
 	for id, c := range f.chunks {
 		switch {
 		case c.lost:
 			lost++
 		case c.pack == "":
 			missing = append(missing, id)
-		default:
-			add(c.pack)
 		}
 	}
-	for _, d := range f.objects {
-		add(d.Pack)
+	for name := range f.packs() {
+		if _, gone := f.lost[name]; !gone && strings.HasPrefix(name, "packs/") {
+			packs = append(packs, name)
+		}
 	}
 	slices.SortFunc(missing, func(a, b chunk.ID) int { return slices.Compare(a[:], b[:]) })
 	slices.Sort(packs)
-	return lost, missing, slices.Compact(packs)
+	return lost, missing, packs
 }
 
 // report lists the objects, and the chunks that nobody needs.

@@ -62,7 +62,7 @@ type Report struct {
 }
 
 // A Coverage says how much of the packs was read and found good, and when, by
-// this run or an earlier one.
+// this run or an earlier one. What is found damaged by now counts for not read.
 type Coverage struct {
 	Read    int       `json:"read"`   // packs, each counted once, whenever it was
 	Never   int       `json:"never"`  // the others
@@ -91,11 +91,11 @@ func Run(ctx context.Context, s *store.Store, snaps []snapshot.Snapshot, opt Opt
 	if err := r.packs(ctx); err != nil {
 		return r.rep, fmt.Errorf("verify packs: %w", err)
 	}
-	if err := r.cover(ctx); err != nil {
-		return r.rep, fmt.Errorf("find out which packs were read: %w", err)
-	}
 	if err := r.trees(ctx, snaps); err != nil {
 		return r.rep, fmt.Errorf("verify trees: %w", err)
+	}
+	if err := r.cover(ctx); err != nil {
+		return r.rep, fmt.Errorf("find out which packs were read: %w", err)
 	}
 	if r.found.none() {
 		return r.rep, nil
@@ -167,6 +167,9 @@ func (r *run) cover(ctx context.Context) error {
 		if times, err = r.store.ReadTimes(ctx); err != nil {
 			return err
 		}
+	}
+	for name := range r.found.packs() {
+		delete(times, name)
 	}
 	c := &r.rep.Coverage
 	for _, name := range r.names {
