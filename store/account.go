@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"coffer/chunk"
@@ -158,10 +159,14 @@ func (a *account) findCopies(ctx context.Context) error {
 		}
 	}
 	if absent > 0 {
-		return &DamageError{Pack: "the index", Err: fmt.Errorf("%d chunks that snapshots need are in no pack that it names: nothing is pruned; run 'coffer verify' and then 'coffer repair'", absent)}
+		return &DamageError{Pack: "the index", Err: fmt.Errorf("%d chunks that %w", absent, errShort)}
 	}
 	return nil
 }
+
+// errShort may also come from a listing during which commits were made, of which
+// it has one and not the other that it builds on. Then it does not come again.
+var errShort = errors.New("snapshots need are in no pack that it names: nothing is pruned; run 'coffer verify' and then 'coffer repair'")
 
 // counts reports whether this entry is the one by which its chunk lives.
 func (a *account) counts(e index.Entry, p index.Pack, b index.Block) (bool, error) {

@@ -51,7 +51,8 @@ type closer struct {
 }
 
 func (c *closer) run(ctx context.Context) (err error) {
-	if err := c.s.decideAll(ctx, c.n-1, c.opt); err != nil {
+	registered, err := c.s.decideAll(ctx, c.n-1, c.opt)
+	if err != nil {
 		return err
 	}
 	// Requests to forget are read before the commits, so that one that names
@@ -72,6 +73,9 @@ func (c *closer) run(ctx context.Context) (err error) {
 	defer c.v.release()
 	if c.v.done != nil {
 		return nil
+	}
+	if err := c.v.older.has(c.n-1, registered, c.v.Void); err != nil {
+		return err
 	}
 	c.full = c.full || c.v.Condemned > 0
 	c.p = newPacker(c.s)
@@ -166,6 +170,9 @@ func (c *closer) rescue(ctx context.Context, done *closing) error {
 	if err := old.copyOut(ctx, c.p, live); err != nil {
 		return fmt.Errorf("rescue what snapshots need that were made meanwhile: %w", err)
 	}
+	if err := c.complete(ctx, live); err != nil {
+		return err
+	}
 	done.Segments = append(done.Segments, c.p.written...)
 	for _, r := range c.p.written {
 		seg, err := c.s.readSegment(ctx, r.Name)
@@ -179,39 +186,81 @@ func (c *closer) rescue(ctx context.Context, done *closing) error {
 	return nil
 }
 
-// livePacks gathers the packs that the view names.
-func (c *closer) livePacks(ctx context.Context) error {
-	c.packs = map[index.Pack]bool{}
-	for _, r := range c.v.segments {
+// complete sees that everything that the marked commits need is in the view or
+// has been rescued: what is only in condemned packs is lost by this closing.
+func (c *closer) complete(ctx context.Context, live *LiveSet) error {
+	found := NewLiveSet()
+	for _, r := range slices.Concat(c.v.segments, c.p.written) {
 		seg, err := c.s.readSegment(ctx, r.Name)
 		if err != nil {
 			return err
 		}
-		for i, p := range seg.Packs {
-			if _, dead := slices.BinarySearch(r.Dead, uint32(i)); !dead {
-				c.packs[p] = true
+		for _, e := range seg.Entries() {
+			_, dead := slices.BinarySearch(r.Dead, seg.Block(int(e.Block)).Pack)
+			if p := Prefix(e.ID[:]); !dead && live.HasPrefix(p) {
+				found.AddPrefix(p)
 			}
 		}
 	}
+	absent := live.Len() - found.Len()
+	for id := range c.v.lost {
+		if live.Has(id) && !found.Has(id) {
+			absent--
+		}
+	}
+	if absent > 0 {
+		return fmt.Errorf("%d chunks that snapshots need which were made meanwhile are neither in the index nor in the packs that are to go; %w", absent, errListing)
+	}
 	return nil
+}
+
+// livePacks gathers the packs that the view names.
+func (c *closer) livePacks(ctx context.Context) (err error) {
+	c.packs, err = c.s.livePacks(ctx, c.v)
+	return err
+}
+
+func (s *Store) livePacks(ctx context.Context, v *view) (map[index.Pack]bool, error) {
+	packs := map[index.Pack]bool{}
+	for _, r := range v.segments {
+		seg, err := s.readSegment(ctx, r.Name)
+		if err != nil {
+			return nil, err
+		}
+		for i, p := range seg.Packs {
+			if _, dead := slices.BinarySearch(r.Dead, uint32(i)); !dead {
+				packs[p] = true
+			}
+		}
+	}
+	return packs, nil
 }
 
 // condemned finds the condemned packs: those that the generation before has and
 // this one does not.
 func (c *closer) condemned(ctx context.Context) (*lastLook, error) {
-	before, err := c.s.readCommits(ctx, c.n-1)
+	return c.s.condemned(ctx, c.v, c.packs)
+}
+
+// condemned finds the packs that the generation before the open one in v has,
+// and that are not among packs, those that v has.
+func (s *Store) condemned(ctx context.Context, v *view, packs map[index.Pack]bool) (*lastLook, error) {
+	before, err := s.readCommits(ctx, v.Number-1)
 	if err != nil {
 		return nil, err
 	}
-	old := &lastLook{markView: markView{c.s, c.v}, index: index.NewView(nil, 0)}
+	if err := before.own.has(v.Number-1, v.older.ids(), before.Void); err != nil {
+		return nil, err
+	}
+	old := &lastLook{markView: markView{s, v}, index: index.NewView(nil, 0)}
 	for _, r := range before.segments {
-		seg, err := c.s.readSegment(ctx, r.Name)
+		seg, err := s.readSegment(ctx, r.Name)
 		if err != nil {
 			return nil, err
 		}
 		var dead []uint32
 		for i, p := range seg.Packs {
-			if _, gone := slices.BinarySearch(r.Dead, uint32(i)); gone || c.packs[p] {
+			if _, gone := slices.BinarySearch(r.Dead, uint32(i)); gone || packs[p] {
 				dead = append(dead, uint32(i))
 			}
 		}

@@ -32,8 +32,18 @@ func (s *Store) putFirstGeneration(ctx context.Context) error {
 	return nil
 }
 
-// turn lists the generations.
-func (s *Store) turn(ctx context.Context) (turn, error) {
+// turn lists the generations. A listing that took so long that a generation was
+// closed and another one made meanwhile may show the latter only: it is made again.
+func (s *Store) turn(ctx context.Context) (t turn, err error) {
+	for range 3 {
+		if t, err = s.listTurn(ctx); !errors.Is(err, seal.ErrDamaged) {
+			break
+		}
+	}
+	return t, err
+}
+
+func (s *Store) listTurn(ctx context.Context) (turn, error) {
 	var t turn
 	found := false
 	for info, err := range s.bucket.List(ctx, generationPrefix, "") {

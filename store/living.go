@@ -91,25 +91,28 @@ type watch struct {
 
 // decide waits until every session that is registered with generation g has a
 // fate, and gives one to those that are dead. The listing of the registrations
-// is made first of all.
-func (s *Store) decideAll(ctx context.Context, g uint64, opt PruneOptions) error {
+// is made first of all. Whoever reads the fates then must find all of theirs.
+func (s *Store) decideAll(ctx context.Context, g uint64, opt PruneOptions) (registered []string, err error) {
 	w := watch{s: s, g: g, opt: opt, beats: map[string]string{}, seen: map[string]bool{}, since: map[string]time.Time{}}
-	registered, err := s.list(ctx, sessionPrefix(g))
+	names, err := s.list(ctx, sessionPrefix(g))
 	if err != nil {
-		return err
+		return nil, err
+	}
+	for _, name := range names {
+		registered = append(registered, strings.TrimPrefix(name, sessionPrefix(g)))
 	}
 	begun := time.Now()
 	for {
 		open, err := s.undecided(ctx, g)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		open, err = w.bury(ctx, open)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if len(open) == 0 {
-			break
+			return registered, nil
 		}
 		var infos []SessionInfo
 		for _, id := range open {
@@ -117,32 +120,15 @@ func (s *Store) decideAll(ctx context.Context, g uint64, opt PruneOptions) error
 			infos = append(infos, info)
 		}
 		if opt.hurry || time.Since(begun) >= opt.Wait && slices.ContainsFunc(open, w.alive) {
-			return &WaitError{infos}
+			return nil, &WaitError{infos}
 		}
 		opt.Event(PruneEvent{Step: "wait", Sessions: infos})
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		case <-time.After(min(time.Second, max(min(opt.Wait, opt.Patience)/20, 10*time.Millisecond))):
 		}
 	}
-	return s.allListed(ctx, g, registered)
-}
-
-// allListed sees that a listing of the fates of generation g has those of all
-// that were registered: they exist by now.
-func (s *Store) allListed(ctx context.Context, g uint64, registered []string) error {
-	fates, err := s.list(ctx, fatePrefix(g))
-	if err != nil {
-		return err
-	}
-	for _, name := range registered {
-		fate := fateName(g, strings.TrimPrefix(name, sessionPrefix(g)))
-		if !slices.Contains(fates, fate) {
-			return fmt.Errorf("the listing lacks %s, which exists; %w", fate, errListing)
-		}
-	}
-	return nil
 }
 
 // bury writes ABORT for the sessions that are dead and returns the others.

@@ -25,17 +25,22 @@ func (s *Store) Load(ctx context.Context, k chunk.Kind, id chunk.ID) ([]byte, er
 	}
 	defer v.release()
 	data, err := s.load(ctx, v, k, id)
-	if isMissing(err) && !errors.Is(err, errAbsent) {
+	if v.mayHaveMoved(err) && ctx.Err() == nil {
 		return s.loadMoved(ctx, v, k, id, err)
 	}
 	return data, err
+}
+
+// mayHaveMoved reports whether what could not be loaded may be elsewhere by now.
+func (v *view) mayHaveMoved(err error) bool {
+	return isMissing(err) && !errors.Is(err, errAbsent) || err != nil && v.done == nil
 }
 
 // loadMoved loads a chunk whose pack has vanished since the view v was read: a
 // prune may have moved the chunk to another pack. If none has, err stands.
 func (s *Store) loadMoved(ctx context.Context, v *view, k chunk.Kind, id chunk.ID, err error) ([]byte, error) {
 	now, viewErr := s.current(ctx)
-	if viewErr == nil && now.Number == v.Number {
+	if viewErr == nil && now.Number == v.Number && (now.done == nil) == (v.done == nil) {
 		now.release()
 		now, viewErr = s.newestView(ctx)
 	}
@@ -43,7 +48,7 @@ func (s *Store) loadMoved(ctx context.Context, v *view, k chunk.Kind, id chunk.I
 		return nil, errors.Join(err, viewErr)
 	}
 	defer now.release()
-	if now.Number == v.Number {
+	if now.Number == v.Number && (now.done == nil) == (v.done == nil) {
 		return nil, err
 	}
 	return s.load(ctx, now, k, id)

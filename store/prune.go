@@ -93,7 +93,7 @@ func (p *PrunePlan) Frees() int64 {
 // alive, that is a *WaitError.
 func (s *Store) PlanPrune(ctx context.Context, opt PruneOptions) (*PrunePlan, error) {
 	opt = opt.filled()
-	for range viewTries {
+	for try := range viewTries {
 		if !opt.DryRun {
 			if err := s.closeOpen(ctx, opt, true, nil); err != nil {
 				return nil, fmt.Errorf("finish the prune before: %w", err)
@@ -113,6 +113,9 @@ func (s *Store) PlanPrune(ctx context.Context, opt PruneOptions) (*PrunePlan, er
 			return p, nil
 		}
 		v.release()
+		if errors.Is(err, errShort) && try < 2 {
+			continue
+		}
 		if t, turnErr := s.turn(ctx); turnErr != nil || t.newest == v.Number || !vanished(err) {
 			return nil, err
 		}
@@ -279,7 +282,7 @@ func (p *PrunePlan) findOrphans(ctx context.Context) error {
 		switch {
 		case planned[name]:
 			p.Leftover.add(size)
-		case !strings.HasPrefix(name, "packs/") && !strings.HasPrefix(name, "index/"), named[name], alive[ownerOf(name)]:
+		case isRecord(name), named[name], alive[ownerOf(name)]:
 		default:
 			p.Orphans.add(size)
 		}
@@ -288,7 +291,15 @@ func (p *PrunePlan) findOrphans(ctx context.Context) error {
 	return nil
 }
 
-// named returns the packs and segments that the view names.
+// isRecord reports whether an object says something of a session: those go by
+// their generation, whoever names them.
+func isRecord(name string) bool {
+	kind, _, _ := strings.Cut(name, "/")
+	return kind == "sessions" || kind == "fates" || kind == "beats"
+}
+
+// named returns the packs, segments and pieces of the catalogue that the view
+// names.
 func (p *PrunePlan) named() map[string]bool {
 	named := map[string]bool{}
 	for _, r := range p.v.segments {
@@ -296,6 +307,9 @@ func (p *PrunePlan) named() map[string]bool {
 	}
 	for i := range p.acc.packs {
 		named[packName(p.acc.packs[i].Pack)] = true
+	}
+	for _, r := range slices.Concat(p.v.Catalogue, p.v.catalogue()) {
+		named[r.Name], named[r.Name+copySuffix] = true, true
 	}
 	return named
 }

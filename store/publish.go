@@ -45,13 +45,15 @@ func (p *PrunePlan) Run(ctx context.Context) (PruneReport, error) {
 		n.left = p.left(n.condemned)
 		err = n.publish(ctx)
 	}
-	if vanished(err) && p.overtaken(ctx) {
-		rep.Overtaken, err = true, nil
+	if (err == nil || vanished(err)) && !n.ours && p.overtaken(ctx) {
+		rep.Overtaken, rep.Kept, err = true, nil, nil // what could not be copied is gone, not damaged
 	}
 	if err != nil {
 		return rep, fmt.Errorf("prune: %w", err)
 	}
-	rep.Dropped, rep.Copied = len(p.Drop), n.p.stored.Load()
+	if n.ours {
+		rep.Dropped, rep.Copied = len(p.Drop), n.p.stored.Load()
+	}
 	rep.Freed -= n.p.stored.Load()
 	err = p.s.closeOpen(ctx, p.opt, true, &rep)
 	var wait *WaitError
@@ -200,6 +202,7 @@ type next struct {
 	drop      []string
 	lost      []byte
 	condemned map[int][]uint32 // packs by the segment of v that lists them
+	ours      bool             // the record that stands is ours
 	left      map[int]int      // entries that are left in a segment of v; nil: all
 }
 
@@ -215,7 +218,7 @@ func (n *next) begin() error {
 func (n *next) publish(ctx context.Context) error {
 	gen, err := n.make(ctx)
 	if err == nil {
-		_, err = n.put(ctx, gen)
+		n.ours, err = n.put(ctx, gen)
 	}
 	return err
 }

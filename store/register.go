@@ -141,19 +141,28 @@ func (w *Session) stands(ctx context.Context) error {
 	if err == nil && !newer {
 		return nil
 	}
-	t, turnErr := w.s.turn(ctx)
-	if err := errors.Join(err, turnErr); err != nil {
+	if err != nil {
 		return fmt.Errorf("see whether the commit stands: %w", err)
 	}
-	if t.closed <= w.generation {
-		return nil
+	for range viewTries {
+		var t turn
+		if t, err = w.s.turn(ctx); err != nil {
+			break
+		}
+		if t.closed <= w.generation {
+			return nil
+		}
+		var ok bool
+		ok, err = w.s.believed(ctx, w.generation, t.closed, w.id)
+		if err == nil && !ok {
+			return ErrFenced
+		}
+		if err == nil || !isMissing(err) { // a later prune may have replaced the catalogue
+			break
+		}
 	}
-	ok, err := w.s.believed(ctx, w.generation, t.closed, w.id)
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("see whether the commit stands: %w", err)
-	case !ok:
-		return ErrFenced
 	}
 	return nil
 }

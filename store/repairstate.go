@@ -62,11 +62,20 @@ func (p *RepairPlan) decide(ctx context.Context) (err error) {
 	if p.Generation == 0 {
 		return nil
 	}
-	if err := p.s.decideAll(ctx, p.Generation-1, p.opt.prune()); err != nil {
+	registered, err := p.s.decideAll(ctx, p.Generation-1, p.opt.prune())
+	if err != nil {
 		return err
 	}
-	p.list, err = p.s.listAll(ctx, true)
-	return err
+	if p.list, err = p.s.listAll(ctx, true); err != nil {
+		return err
+	}
+	for _, id := range registered {
+		name := fateName(p.Generation-1, id)
+		if _, ok := p.list.objects[name]; !ok {
+			return fmt.Errorf("the listing lacks %s, which exists; %w", name, errListing)
+		}
+	}
+	return nil
 }
 
 // findNewest finds the number of the newest generation: that of a record or, if

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"sync/atomic"
 
 	"coffer/bucket"
@@ -72,7 +73,11 @@ func (w *Session) AnyLost() bool { return len(w.view.lost) > 0 }
 
 // Load returns a chunk of the session's view, or one of a commit of its own.
 func (w *Session) Load(ctx context.Context, k chunk.Kind, id chunk.ID) ([]byte, error) {
-	return w.s.load(ctx, w.view, k, id)
+	data, err := w.s.load(ctx, w.view, k, id)
+	if w.view.done == nil && err != nil && ctx.Err() == nil { // closed meanwhile, and rescued from a pack that was condemned
+		return w.s.loadMoved(ctx, w.view, k, id, err)
+	}
+	return data, err
 }
 
 // Save stores data, unless the session's view or the session itself has it.
@@ -185,6 +190,8 @@ func (w *Session) decide(ctx context.Context, f fate) error {
 	}
 	got, getErr := w.s.getFate(context.WithoutCancel(ctx), name)
 	switch {
+	case errors.Is(err, fs.ErrExist) && isMissing(getErr):
+		return nil // it has been swept; what it said shows in the catalogue: see stands
 	case getErr != nil:
 		return fmt.Errorf("write the session's outcome: %w", err)
 	case got.Outcome != f.Outcome:

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -32,9 +33,14 @@ type view struct {
 	settled  []settled // the same, with their generations
 	segments []segmentRef
 	lost     map[chunk.ID]struct{}
-	young    int // fates of this generation, whatever they say
+	young    int   // fates of this generation, whatever they say
+	own      fates // these
+	older    fates // those of the generation before, where this one is open
 
 	uncovered fates // commits of the generation before, where this one is open and does not cover them
+
+	oldMu sync.Mutex
+	old   *index.View // see findCondemned; nil before the first use
 }
 
 // A sharedIndex is an index that views of one generation have in common.
@@ -84,17 +90,36 @@ func (s *Store) Refresh(ctx context.Context) error {
 
 // newestView reads the view of the newest generation. If a prune removes what
 // it is about to read, it starts over. The caller releases it.
-func (s *Store) newestView(ctx context.Context) (v *view, err error) {
+func (s *Store) newestView(ctx context.Context) (*view, error) {
+	var vanished error
 	for range viewTries {
-		g, turnErr := s.newestGeneration(ctx)
-		if turnErr != nil {
-			return nil, turnErr
+		g, err := s.newestGeneration(ctx)
+		if err != nil {
+			return nil, err
 		}
-		if v, err = s.readView(ctx, g); err == nil || !isMissing(err) {
-			return v, err
+		v, err := s.readView(ctx, g)
+		if isMissing(err) {
+			vanished = err
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		// The fates that an open generation does not cover are swept when the
+		// next one is closed: then the listing of them may have come too late.
+		t, err := s.turn(ctx)
+		if err == nil && t.closed <= g {
+			return v, nil
+		}
+		v.release()
+		if err != nil {
+			return nil, err
 		}
 	}
-	return nil, fmt.Errorf("a part of the repository is missing: run 'coffer repair': %w", err)
+	if vanished == nil {
+		return nil, errors.New("others prune all the time; try again later")
+	}
+	return nil, fmt.Errorf("a part of the repository is missing: run 'coffer repair': %w", vanished)
 }
 
 // Commits returns all valid commits, in no particular order.
@@ -184,7 +209,7 @@ func (s *Store) readCommits(ctx context.Context, g uint64) (*view, error) {
 		if err != nil {
 			return nil, err
 		}
-		v.uncovered = before.uncovered(st.generation)
+		v.older, v.uncovered = before, before.uncovered(st.generation)
 		v.add(g-1, v.uncovered)
 	}
 	fates, err := s.readFates(ctx, g, st.Void...)
@@ -192,7 +217,7 @@ func (s *Store) readCommits(ctx context.Context, g uint64) (*view, error) {
 		return nil, err
 	}
 	v.add(g, fates)
-	v.young = len(fates)
+	v.young, v.own = len(fates), fates
 	for _, c := range v.settled {
 		v.commits = append(v.commits, Commit{ID: c.ID, Payload: c.Payload})
 	}
@@ -222,6 +247,29 @@ type fates []namedFate
 type namedFate struct {
 	id string
 	fate
+}
+
+// has sees that the fates of all that were registered with generation g are
+// among these, or in void: they exist by now, so that a listing without them lies.
+func (fs fates) has(g uint64, ids, void []string) error {
+	listed := make(map[string]bool, len(fs))
+	for _, f := range fs {
+		listed[f.id] = true
+	}
+	for _, id := range ids {
+		if !listed[id] && !slices.Contains(void, fateName(g, id)) {
+			return fmt.Errorf("the listing lacks %s, which exists; %w", fateName(g, id), errListing)
+		}
+	}
+	return nil
+}
+
+func (fs fates) ids() []string {
+	ids := make([]string, len(fs))
+	for i, f := range fs {
+		ids[i] = f.id
+	}
+	return ids
 }
 
 // uncovered returns the commits that generation next does not cover.
@@ -348,8 +396,34 @@ func (s *Store) find(ctx context.Context, v *view, id chunk.ID) (index.Place, er
 	if err != nil {
 		return p, fmt.Errorf("look up chunk %s: %w", id.Short(), err)
 	}
+	if !ok && v.done == nil && v.Condemned > 0 {
+		if p, ok, err = s.findCondemned(ctx, v, id); err != nil {
+			return p, fmt.Errorf("look up chunk %s: %w", id.Short(), err)
+		}
+	}
 	if !ok {
 		return p, &DamageError{Chunk: id, Err: errAbsent}
 	}
 	return p, nil
+}
+
+// findCondemned finds a chunk in the packs that the open generation in v has
+// condemned: until the closing has rescued it, that is the only place of what only
+// commits need that the plan did not know. No session may rely on these packs, but
+// they can be read.
+func (s *Store) findCondemned(ctx context.Context, v *view, id chunk.ID) (index.Place, bool, error) {
+	v.oldMu.Lock()
+	defer v.oldMu.Unlock()
+	if v.old == nil {
+		packs, err := s.livePacks(ctx, v)
+		if err != nil {
+			return index.Place{}, false, err
+		}
+		look, err := s.condemned(ctx, v, packs)
+		if err != nil {
+			return index.Place{}, false, err
+		}
+		v.old = look.index
+	}
+	return v.old.Lookup(id)
 }

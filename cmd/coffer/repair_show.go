@@ -249,7 +249,7 @@ func (r *repairer) tellNothing() {
 	if r.found.Lost > 0 {
 		r.a.say("There is nothing new to repair.")
 	} else if r.found.PacksRead < r.found.Packs {
-		r.a.say("Nothing is wrong, as far as it shows without reading all data: --read-data does that.")
+		r.a.say("Nothing is wrong, as far as it shows without reading all data, which --read-data\ndoes.")
 	} else {
 		r.a.say("Nothing is wrong.")
 	}
@@ -293,13 +293,13 @@ func (r *repairer) tellDone(rep *store.RepairReport) {
 		a.say("The index of %s (%s) was made anew.", count(n, "pack", "packs"), size(rep.Rebuilt.Bytes))
 	}
 	if n := len(rep.Condemned); n > 0 {
-		a.say("%s given up, and %s of good data copied; 'coffer prune' removes what is left.", count(n, "pack was", "packs were"), size(rep.Salvaged))
+		a.say("%s given up, and %s of good data copied;\n'coffer prune' removes what is left.", count(n, "pack was", "packs were"), size(rep.Salvaged))
 	} else if rep.Salvaged > 0 {
 		a.say("%s were found in packs that the index did not name, and copied.", size(rep.Salvaged))
 	}
 	missing := rep.Snapshots + len(rep.Fates)
 	if missing > 0 {
-		a.say("Up to %s lost; the others are there. The next backup finds their data and does\nnot store it again; the next prune removes it.",
+		a.say("Up to %s lost; the others are there. The next backup finds\ntheir data and does not store it again; the next prune removes it.",
 			count(missing, "snapshot is", "snapshots are"))
 	}
 	if rep.MayReturn {

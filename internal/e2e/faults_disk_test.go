@@ -141,10 +141,10 @@ type slow struct {
 	text strings.Builder
 }
 
-// begin starts a backup and returns when its session is registered.
-func (r *rig) begin() *slow {
+// begin starts a backup of a host and returns when its session is registered.
+func (r *rig) begin(host string) *slow {
 	r.t.Helper()
-	s := &slow{cmd: r.command("backup", "--quiet", "--stdin", "dump", "--host", "slow")}
+	s := &slow{cmd: r.command("backup", "--quiet", "--stdin", "dump", "--host", host)}
 	s.cmd.Stdout, s.cmd.Stderr = &s.text, &s.text
 	var err error
 	if s.feed, err = s.cmd.StdinPipe(); err != nil {
@@ -179,6 +179,14 @@ func (r *rig) until(what string, ok func() bool) {
 	}
 }
 
+// write feeds the backup.
+func (s *slow) write(t *testing.T, text string) {
+	t.Helper()
+	if _, err := io.WriteString(s.feed, text); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // end lets the backup come to its end.
 func (s *slow) end() error {
 	return errors.Join(s.feed.Close(), s.cmd.Wait())
@@ -198,10 +206,8 @@ func TestFaultsReadOnlyDisk(t *testing.T) {
 	}
 	random(t, filepath.Join(tree, "a"), 2_000_000)
 	r.coffer("backup", "--quiet", tree)
-	s := r.begin()
-	if _, err := s.feed.Write([]byte(strings.Repeat("some of the dump\n", 100_000))); err != nil {
-		t.Fatal(err)
-	}
+	s := r.begin("slow")
+	s.write(t, strings.Repeat("some of the dump\n", 100_000))
 	r.coffer("forget", "--quiet", gone)
 	p := r.command("prune", "--wait", "1m")
 	var said strings.Builder

@@ -109,20 +109,14 @@ func resume(t *testing.T, cmd *exec.Cmd) {
 func TestFaultsFrozenBackup(t *testing.T) {
 	r := newRig(t)
 	dump := strings.Repeat("the same dump, again and again\n", 200_000)
-	write := func(s *slow, text string) {
-		t.Helper()
-		if _, err := s.feed.Write([]byte(text)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	before := r.begin()
-	write(before, dump)
+	before := r.begin("slow")
+	before.write(t, dump)
 	if err := before.end(); err != nil {
 		t.Fatalf("%v: %s", err, &before.text)
 	}
 	for _, kill := range []bool{false, true} {
-		s := r.begin()
-		write(s, dump[:len(dump)/2])
+		s := r.begin("slow")
+		s.write(t, dump[:len(dump)/2])
 		stop(t, s.cmd)
 		r.coffer("forget", "--quiet", "--yes", "--all", "--host", "slow")
 		for range 3 {
@@ -139,7 +133,7 @@ func TestFaultsFrozenBackup(t *testing.T) {
 			break
 		}
 		resume(t, s.cmd)
-		write(s, dump[len(dump)/2:])
+		s.write(t, dump[len(dump)/2:])
 		if err := s.end(); err != nil {
 			t.Fatalf("%v: %s", err, &s.text)
 		}
@@ -156,9 +150,50 @@ func TestFaultsFrozenBackup(t *testing.T) {
 	if list, err := filepath.Glob(filepath.Join(r.work, "repo/packs/*/*")); err != nil || len(list) > 0 {
 		t.Errorf("left behind: %v, %v", list, err)
 	}
-	again := r.begin()
-	write(again, dump)
+	again := r.begin("slow")
+	again.write(t, dump)
 	if err := again.end(); err != nil || r.coffer("cat", "latest:/dump") != dump {
 		t.Errorf("the next backup: %v: %s", err, &again.text)
 	}
+}
+
+// Faults 9, 12: a backup ends while a prune still waits for another one, and what
+// it relies on is condemned. From then on its snapshot can be read and checked, and
+// the next backup builds on it: nobody has to wait for the other one.
+func TestFaultsSnapshotWhilePruneWaits(t *testing.T) {
+	r := newRig(t)
+	dump := strings.Repeat("the same dump, again and again\n", 200_000)
+	first := r.begin("slow")
+	first.write(t, dump)
+	if err := first.end(); err != nil {
+		t.Fatalf("%v: %s", err, &first.text)
+	}
+	long, s := r.begin("long"), r.begin("slow")
+	r.coffer("forget", "--quiet", "--yes", "--all", "--host", "slow")
+	r.coffer("prune", "--wait", "50ms")
+	s.write(t, dump)
+	if err := s.end(); err != nil {
+		t.Fatalf("%v: %s", err, &s.text)
+	}
+	reads := func(when string) {
+		t.Helper()
+		if got, err := r.command("cat", "--host", "slow", "latest:/dump").CombinedOutput(); string(got) != dump {
+			t.Errorf("%s: cat: %v: %.300s", when, err, got)
+		}
+		if got, err := r.command("verify", "--read-data").CombinedOutput(); err != nil {
+			t.Errorf("%s: verify: %v: %.900s", when, err, got)
+		}
+	}
+	reads("while the prune waits")
+	next := r.begin("slow")
+	next.write(t, dump)
+	if err := next.end(); err != nil {
+		t.Errorf("the next backup: %v: %s", err, &next.text)
+	}
+	reads("after the next backup")
+	if err := long.end(); err != nil {
+		t.Fatalf("%v: %s", err, &long.text)
+	}
+	r.coffer("prune", "--quiet")
+	reads("after the prune")
 }
