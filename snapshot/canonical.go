@@ -1,6 +1,9 @@
 package snapshot
 
-import "encoding/binary"
+import (
+	"cmp"
+	"encoding/binary"
+)
 
 // CBOR major types that the format uses.
 const (
@@ -63,6 +66,12 @@ func scanNested(b []byte, major byte, n uint64, depth int) ([]byte, error) {
 }
 
 func scanMap(b []byte, n uint64, depth int) ([]byte, error) {
+	return scanFields(b, n, depth, func(uint64, []byte) {})
+}
+
+// scanFields checks the n fields of a map and hands the bytes of each one's value
+// to fn.
+func scanFields(b []byte, n uint64, depth int, fn func(key uint64, value []byte)) ([]byte, error) {
 	next := uint64(0)
 	for ; n > 0; n-- {
 		major, key, rest, err := scanHead(b)
@@ -79,11 +88,52 @@ func scanMap(b []byte, n uint64, depth int) ([]byte, error) {
 		if empty {
 			return nil, damaged("field %d is empty and should be left out", key)
 		}
+		fn(key, rest[:len(rest)-len(b)])
 		if next = key + 1; next == 0 {
 			return nil, damaged("map key out of range")
 		}
 	}
 	return b, nil
+}
+
+// entryNames is what of an entry names other chunks: joined IDs.
+type entryNames struct{ tree, content, spill []byte }
+
+// scanRefs checks the form of the entry that b begins with.
+func scanRefs(b []byte) (names entryNames, rest []byte, err error) {
+	major, n, rest, err := scanHead(b)
+	if err == nil && major != majorMap {
+		err = damaged("an entry that is no map")
+	}
+	if err != nil {
+		return names, nil, err
+	}
+	var wrong error
+	rest, err = scanFields(rest, n, 2, func(key uint64, value []byte) {
+		to := names.field(key)
+		if to == nil {
+			return
+		}
+		major, size, joined, err := scanHead(value)
+		if err != nil || major != majorBytes || size != uint64(len(joined)) {
+			wrong = damaged("field %d is no string of bytes", key)
+		}
+		*to = joined
+	})
+	return names, rest, cmp.Or(err, wrong)
+}
+
+// field returns where the value of a key of an entry belongs (wireEntry).
+func (n *entryNames) field(key uint64) *[]byte {
+	switch key {
+	case 19:
+		return &n.tree
+	case 21:
+		return &n.content
+	case 25:
+		return &n.spill
+	}
+	return nil
 }
 
 // scanHead reads a head and refuses one that could be shorter.

@@ -24,7 +24,7 @@ for line in sys.stdin:
         print("good")
     except coffer_read.Damage as e:
         print("damaged", e)
-for id, m in sorted(coffer_read.snapshots(types.SimpleNamespace(manifests=good)).items()):
+for id, m in sorted(coffer_read.snapshots(types.SimpleNamespace(manifests=good, asked=set())).items()):
     print(id, m[2].decode())
 `
 

@@ -53,14 +53,6 @@ type wireEntry struct {
 	Files     uint64   `cbor:"27,keyasint,omitempty"`
 }
 
-// wireRefs is what of an entry names other chunks; the same keys as in
-// wireEntry.
-type wireRefs struct {
-	Tree    []byte `cbor:"19,keyasint,omitempty"`
-	Content []byte `cbor:"21,keyasint,omitempty"`
-	Spill   []byte `cbor:"25,keyasint,omitempty"`
-}
-
 // wirePiece is a part of an entry's bulk. Each stands for itself, so that gc
 // can take the references from one without its neighbours.
 type wirePiece struct {
@@ -90,7 +82,6 @@ const (
 type codec struct {
 	enc    cbor.UserBufferEncMode
 	strict cbor.DecMode // unknown fields are errors
-	lax    cbor.DecMode // unknown fields are skipped
 
 	manifest, version cbor.DecMode // strict, and lax for the version alone
 	notes             cbor.DecMode // strict
@@ -115,7 +106,6 @@ func newCodec() *codec {
 		ByteStringToString: cbor.ByteStringToStringAllowed,
 	}
 	c := &codec{enc: enc}
-	c.lax = decMode(do)
 	do.ExtraReturnErrors = cbor.ExtraDecErrorUnknownField
 	c.strict = decMode(do)
 	do.MaxArrayElements = maxManifestArray

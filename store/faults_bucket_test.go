@@ -295,16 +295,19 @@ func recovered(t *testing.T, b bucket.Bucket, want []piece, when string) {
 		return err
 	}
 	if err := look(); err != nil {
-		repair(t, openRepo(t, b), repairOptions())
+		s := briefly(t, b)
+		defer closeStore(t, s)
+		repair(t, s, repairOptions())
 		if again := look(); again != nil {
 			t.Fatalf("%s: before the repair: %v; after it: %v", when, err, again)
 		}
 	}
-	s := openRepo(t, b)
+	s := briefly(t, b)
+	defer closeStore(t, s)
 	keep(t, s, pieces(9, 4))
 	prune(t, s, pruneOptions())
 	checkLoads(t, s, want)
-	checkClean(t, openRepo(t, b))
+	checkClean(t, s)
 }
 
 // Fault 22: all that prunes have deleted comes back, each time and in the end all

@@ -75,7 +75,8 @@ func tryPrune(ctx context.Context, b bucket.Bucket) (rep store.PruneReport, err 
 // must be there, all of which need pieces in more.
 func (p *prunable) clean(t *testing.T, b bucket.Bucket, more []piece, also ...store.Commit) {
 	t.Helper()
-	s := openRepo(t, b)
+	s := briefly(t, b)
+	defer closeStore(t, s)
 	got := payloads(t, s)
 	for _, c := range slices.Concat(p.keeps, also) {
 		if got[c.ID] != string(c.Payload) {
@@ -90,12 +91,31 @@ func (p *prunable) clean(t *testing.T, b bucket.Bucket, more []piece, also ...st
 	}
 	forget(t, s, c)
 	prune(t, s, pruneOptions())
-	fresh := openRepo(t, b)
+	fresh := briefly(t, b)
+	defer closeStore(t, fresh)
 	checkLoads(t, fresh, want)
 	checkClean(t, fresh)
 	noGarbage(t, fresh, b)
 	if got := payloads(t, fresh); len(got) != len(p.keeps)+len(also) {
 		t.Errorf("%d commits are left, want %d", len(got), len(p.keeps)+len(also))
+	}
+}
+
+// briefly is openRepo for who opens so many that they cannot all wait for the end
+// of the test.
+func briefly(t testing.TB, b bucket.Bucket) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), b, new(logbook).env(), secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func closeStore(t testing.TB, s *store.Store) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -164,7 +184,7 @@ func TestFaultsPrunePowerCut(t *testing.T) {
 		}
 		for _, keep := range []crashfs.Keep{crashfs.Nothing, crashfs.Some(uint64(n))} {
 			b := openLocal(t, fsys.Cut(keep))
-			if err == nil && rep.Dropped == 1 && payloads(t, openRepo(t, b))[p.gone.ID] != "" {
+			if s := briefly(t, b); err == nil && rep.Dropped == 1 && payloads(t, s)[p.gone.ID] != "" {
 				t.Errorf("boundary %d: the prune said that it dropped %s", n, p.gone.ID)
 			}
 			p.clean(t, b, nil)

@@ -262,13 +262,7 @@ func (r *repairer) tellReport() {
 		a.warn("", text)
 	}
 	if rep == nil {
-		if r.found.News {
-			for _, d := range r.found.Damaged {
-				a.errLine("damaged: " + damageText(d))
-			}
-		} else {
-			r.tellNothing()
-		}
+		r.tellLeft()
 	} else {
 		r.tellDone(rep)
 	}
@@ -281,6 +275,20 @@ func (r *repairer) tellReport() {
 		a.say("The next backup of host %s stores it again if it still exists there.", printable(hosts[0]))
 	} else {
 		a.say("The next backups of the hosts %s store it again if it still exists there.", printable(strings.Join(hosts, ", ")))
+	}
+}
+
+// tellLeft says what a repair has not mended, where it had nothing to do.
+func (r *repairer) tellLeft() {
+	switch {
+	case !r.found.News:
+		r.tellNothing()
+	case !r.a.json && len(r.doc.Plan.Advice) == 0:
+		for _, d := range r.found.Damaged {
+			if d.Snapshot == "" {
+				r.a.errLine("damaged: " + damageText(d))
+			}
+		}
 	}
 }
 

@@ -60,10 +60,32 @@ func (a *app) runBackup(c *cli.Context) error {
 		}
 		err = a.backupDone(rep, opt.DryRun)
 		if !opt.DryRun {
+			a.forgetIncomplete(ctx, st, rep.Snapshot)
 			a.tidy(ctx, c, st)
 		}
 		return err
 	})
+}
+
+// forgetIncomplete forgets the incomplete snapshots that a good one has made
+// superfluous: what checkpoints and interrupted runs left. Held ones stay.
+func (a *app) forgetIncomplete(ctx context.Context, st *store.Store, good snapshot.Snapshot) {
+	if good.ID == "" || good.State == snapshot.Incomplete {
+		return
+	}
+	all, err := a.presentSnapshots(ctx, st)
+	var commits []string
+	for _, s := range all {
+		if s.State == snapshot.Incomplete && s.Host == good.Host && s.Name == good.Name && s.Sequence < good.Sequence && len(s.Holds) == 0 {
+			commits = append(commits, s.Records...)
+		}
+	}
+	if err == nil && len(commits) > 0 {
+		err = st.Forget(ctx, commits)
+	}
+	if err != nil && ctx.Err() == nil {
+		a.warn("", "the snapshot is made, but the incomplete ones before it could not be forgotten: "+plainText(err))
+	}
 }
 
 // repositoryItself keeps a backup from storing what it is just writing.
@@ -109,6 +131,9 @@ func (a *app) backupProgress(ctx context.Context, st *store.Store, opt *capture.
 
 // tellEvent names an item for --verbose.
 func (a *app) tellEvent(e capture.Event) {
+	if e.Action == capture.Again {
+		a.warn("", e.Err.Error())
+	}
 	if !a.verbose {
 		return
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -145,8 +147,17 @@ func (a *app) newPruner(c *cli.Context, st *store.Store, how pruning) (*pruner, 
 	}
 	p := &pruner{a: a, st: st, marker: &witness{Marker: m}, watch: pruneWatch{a: a, wait: how.wait}}
 	p.rep.Waiting, p.rep.Checked = []store.SessionInfo{}, []string{}
-	p.opt = store.PruneOptions{Marker: p.marker, MaxRepack: how.maxRepack, Wait: how.wait, Event: p.watch.event}
+	p.opt = store.PruneOptions{Marker: p.marker, MaxRepack: how.maxRepack, Wait: how.wait, Event: p.watch.event, Fold: foldNotes}
 	return p, nil
+}
+
+// foldNotes writes many notes as one.
+func foldNotes(notes []store.Note, exists func(string) bool) ([]byte, []string, error) {
+	stored := make([]snapshot.StoredNote, len(notes))
+	for i, n := range notes {
+		stored[i] = snapshot.StoredNote(n)
+	}
+	return snapshot.FoldNotes(stored, exists)
 }
 
 // maxRounds bounds how often a prune goes on on a full disk: each round makes
@@ -200,6 +211,7 @@ func (p *pruner) cleanTemp(ctx context.Context) {
 // round plans and prunes. It returns no report where there was nothing to run.
 func (p *pruner) round(ctx context.Context, dry bool) (*store.PruneReport, error) {
 	defer p.watch.stop()
+	p.opt.DryRun = dry
 	plan, err := p.st.PlanPrune(ctx, p.opt)
 	var wait *store.WaitError
 	if errors.As(err, &wait) {
@@ -266,7 +278,8 @@ func (p *pruner) tellWaiting(what string) {
 	}
 }
 
-// checked is how many snapshots are walked after a prune.
+// checked is how many snapshots are walked after a prune. Most of what they need
+// they have in common, and it is looked at once.
 const checked = 3
 
 // check walks a few snapshots against what is left: a prune that has removed
@@ -276,42 +289,32 @@ func (p *pruner) check(ctx context.Context) error {
 	if p.rep.Report.Removed.Objects == 0 {
 		return nil
 	}
-	all, err := p.a.presentSnapshots(ctx, p.st)
-	if err != nil {
-		return err
-	}
-	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	w, err := p.st.Begin(ctx)
 	if err != nil {
 		return fmt.Errorf("check what is left: %w", err)
 	}
-	for _, s := range all[:min(len(all), checked)] {
-		if err = p.checkOne(ctx, w, s); err != nil {
-			break
-		}
-	}
-	return errors.Join(err, w.Abort(ctx))
+	some := slices.Clone(w.Commits())
+	rand.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
+	return errors.Join(p.checkSome(ctx, w, some[:min(len(some), checked)]), w.Abort(ctx))
 }
 
-func (p *pruner) checkOne(ctx context.Context, w *store.Session, s snapshot.Snapshot) error {
-	at := commitsOf(s)[0]
-	for _, c := range w.Commits() {
-		if c.ID != at {
-			continue
-		}
-		has := func(id chunk.ID) (bool, error) { return p.st.Has(ctx, id) }
-		missing, err := p.marker.Missing(ctx, sessionView{w, p.st}, c, has)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err == nil && len(missing) > 0 {
-			err = fmt.Errorf("%s that it needs are not there", count(len(missing), "chunk", "chunks"))
-		}
-		if err != nil {
-			return failure("THE CHECK AFTER THE PRUNE HAS FAILED: snapshot %s is not whole (%w): do not prune again before 'coffer verify --read-data' "+
-				"has found out what is damaged; if no disk is to blame, keep a copy of the repository and report this", shortID(s.ID), err)
-		}
-		p.rep.Checked = append(p.rep.Checked, s.ID)
+func (p *pruner) checkSome(ctx context.Context, w *store.Session, some []store.Commit) error {
+	has := func(id chunk.ID) (bool, error) { return p.st.Has(ctx, id) }
+	missing, err := p.marker.Missing(ctx, sessionView{w, p.st}, some, has)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err == nil && len(missing) > 0 {
+		err = fmt.Errorf("%s that they need are not there", count(len(missing), "chunk", "chunks"))
+	}
+	names := make([]string, len(some))
+	for i, c := range some {
+		names[i] = shortID(c.ID)
+		p.rep.Checked = append(p.rep.Checked, c.ID)
+	}
+	if err != nil {
+		return failure("THE CHECK AFTER THE PRUNE HAS FAILED: of the snapshots %s not all is there (%w): do not prune again before 'coffer verify --read-data' "+
+			"has found out what is damaged; if no disk is to blame, keep a copy of the repository and report this", strings.Join(names, ", "), err)
 	}
 	return nil
 }

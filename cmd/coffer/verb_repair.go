@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"coffer/seal"
 	"coffer/snapshot/verify"
 	"coffer/store"
 )
@@ -56,7 +57,8 @@ func (a *app) runRepair(c *cli.Context) error {
 	case slices.Contains(r.opt.Packs, ""):
 		return usageError("--pack is empty: is a variable not set?")
 	}
-	return a.withStore(c, func(ctx context.Context, st *store.Store) error {
+	err := a.withStore(c, func(ctx context.Context, st *store.Store) error {
+		r.st = st
 		m, err := a.marker(c, st)
 		if err != nil {
 			return err
@@ -64,7 +66,7 @@ func (a *app) runRepair(c *cli.Context) error {
 		if err := a.knownPacks(ctx, r.opt.Packs); err != nil {
 			return err
 		}
-		r.st, r.opt.Marker = st, m
+		r.opt.Marker = m
 		err = r.run(ctx)
 		r.watch.stop()
 		if a.json && ctx.Err() == nil && (err == nil || r.doc.Plan != nil || len(r.doc.Waiting) > 0) {
@@ -72,6 +74,11 @@ func (a *app) runRepair(c *cli.Context) error {
 		}
 		return err
 	})
+	if r.st == nil && errors.Is(err, seal.ErrDamaged) {
+		return failure("a repair needs the file 'config' and one file in 'keys' whole, and nothing else can stand in for them: "+
+			"put them back from any copy of the repository, they never change; nothing was changed (%w)", err)
+	}
+	return err
 }
 
 // knownPacks refuses packs that do not exist: a slip would repair nothing, and
@@ -202,6 +209,8 @@ func (r *repairer) verdict() error {
 			count(len(r.losses.named), "path is", "paths are"), count(n, "snapshot", "snapshots"), number(r.found.Snapshots))
 	}
 	switch {
+	case r.found.News && len(r.doc.Plan.Advice) > 0:
+		return itemProblems("what the warnings name, a person has to see to; all else is repaired")
 	case r.found.News:
 		return failure("not all could be repaired: 'coffer verify' shows what is left; keep the repository as it is")
 	case r.doc.Report != nil && r.doc.Report.Snapshots+len(r.doc.Report.Fates) > 0:

@@ -181,7 +181,7 @@ func (a *app) tellRewrite(rep rewrite.Report, opt rewrite.Options, n rewriting) 
 		a.say("This was a dry run, and nothing was changed: %s of %s would be rewritten.", number(n.done), looked)
 	case n.done > 0 && opt.Forget && len(rep.Asked) > 0:
 		a.say("%s of %s rewritten, and the old %s forgotten.", number(n.done), looked, oneOrMore(n.done, "one was", "ones were"))
-		a.say("'coffer undelete' brings them back until 'coffer prune' removes what they had.")
+		a.say("'coffer undelete' brings %s back until the next 'coffer prune'.", oneOrMore(n.done, "it", "them"))
 	case n.done > 0 && !opt.Forget:
 		a.say("%s of %s rewritten; the old %s beside the new.\nTo have them forgotten, run this again with --forget.",
 			number(n.done), looked, oneOrMore(n.done, "one stays", "ones stay"))

@@ -40,6 +40,7 @@ var words = map[string]string{
 // ID of a chunk, is in the repository or in the cache: after backups, forgets,
 // holds, tags, repacking and prunes.
 func TestFaultsNothingInTheClear(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	for _, dir := range []string{"repo", "cache"} {
 		if err := os.RemoveAll(filepath.Join(r.work, dir)); err != nil {
@@ -79,7 +80,11 @@ func TestFaultsNothingInTheClear(t *testing.T) {
 	if err := os.Remove(filepath.Join(tree, words["directory"], "gone")); err != nil {
 		t.Fatal(err)
 	}
-	for range 3 { // with what prune marks, and keeps of it
+	rounds := 3
+	if testing.Short() {
+		rounds = 1
+	}
+	for range rounds { // with what prune marks, and keeps of it
 		write("changes", fmt.Sprint(words["content"], time.Now()))
 		s.do("backup", "-v", "--name", id, tree)
 		s.do("prune")

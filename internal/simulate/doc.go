@@ -16,5 +16,5 @@
 // meet in a select; so COFFER_SIM_SEED=n tries a seed many times.
 //
 // Everything is in tests. COFFER_SIM_SECONDS=600 runs them for long, from seed
-// COFFER_SIM_FIRST on; COFFER_SIM_STRICT=1 takes errors for failures that are known.
+// COFFER_SIM_FIRST on.
 package simulate

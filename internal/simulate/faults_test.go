@@ -75,8 +75,11 @@ func (w *world) later(c *call, run func() error) {
 	}
 	land := func() error {
 		err := run()
-		if err == nil && c.undo != nil {
-			c.undo()
+		if err == nil {
+			w.led.saw(c)
+			if c.undo != nil {
+				c.undo()
+			}
 		}
 		return err
 	}

@@ -2,7 +2,6 @@ package simulate
 
 import (
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -43,7 +42,7 @@ const (
 func draw(seed uint64) plan {
 	r := rand.New(rand.NewPCG(seed, 2))
 	one := func(list ...float64) float64 { return list[r.IntN(len(list))] }
-	p := plan{seed: seed, strict: func(_ string, err error) bool { return !known(err) }, locks: r.IntN(2) == 0, maxTicks: 6000, lookEvery: 3, policy: policy(r.IntN(int(policies))),
+	p := plan{seed: seed, strict: func(string, error) bool { return true }, locks: r.IntN(2) == 0, maxTicks: 6000, lookEvery: 3, policy: policy(r.IntN(int(policies))),
 		lag: time.Duration(one(0.02, 0.5, 3, 8) * float64(time.Second)), pages: one(0, 0, 0.3), short: r.IntN(2) == 0,
 		writers: 1 + r.IntN(4), pruners: 1 + r.IntN(3), forgetters: r.IntN(2) + 1, readers: r.IntN(3), tidiers: r.IntN(3), listers: r.IntN(2),
 		rounds: 2 + r.IntN(4)}
@@ -135,22 +134,4 @@ func (w *world) pickActor() *actor {
 		any.burst = !w.chance(0.05)
 	}
 	return any
-}
-
-// strict reports whether what is known to be wrong is a failure, too.
-func strict() bool { return os.Getenv("COFFER_SIM_STRICT") != "" }
-
-// known are errors that the store gives without need when others prune at the
-// same time. TODO: none of them should be.
-func known(err error) bool {
-	return !strict() && slices.ContainsFunc([]string{
-		"no pack holds it",                          // only condemned packs have it, until the closing
-		"the listing lacks",                         // another prune has gone on
-		"file does not exist",                       // the same
-		"a listing lacks a promised commit",         // fates were swept while they were read
-		"prune says that it keeps packs",            // another prune has removed them
-		"part of the repository is missing",         // a listing that lasted while prunes went by
-		"the storage cannot be relied on",           // another prune has swept what this one wrote
-		"chunks that snapshots need are in no pack", // a plan on an open generation
-	}, func(text string) bool { return strings.Contains(err.Error(), text) })
 }

@@ -73,6 +73,7 @@ const (
 	Unmodified                   // taken from the parent
 	Failed                       // could not be read; the snapshot goes on without it
 	Warned                       // read, with something to say
+	Again                        // all begins anew, for the reason in Err
 	Progress                     // Bytes more of a file that is still being read; Path is that file
 )
 

@@ -44,7 +44,7 @@ func RunAt(ctx context.Context, place Place, opt Options) (Report, error) {
 			return rep, err
 		}
 		if opt.Event != nil {
-			opt.Event(Event{Path: "/", Action: Warned, Err: errors.New("a prune took this backup for dead while it was still; it begins again")})
+			opt.Event(Event{Path: "/", Action: Again, Err: errors.New("a prune has taken this backup for dead, as it does when a machine sleeps: it begins again")})
 		}
 	}
 }

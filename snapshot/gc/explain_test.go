@@ -86,7 +86,7 @@ func TestMissing(t *testing.T) {
 		gone := map[chunk.ID]bool{}
 		missing := func() []chunk.ID {
 			t.Helper()
-			got, err := m.Missing(t.Context(), w, c, func(id chunk.ID) (bool, error) { return !gone[id], nil })
+			got, err := m.Missing(t.Context(), w, []store.Commit{c}, func(id chunk.ID) (bool, error) { return !gone[id], nil })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -124,7 +124,7 @@ func TestMissing(t *testing.T) {
 			}
 		}
 		broken := errors.New("broken")
-		if _, err := m.Missing(t.Context(), w, c, func(chunk.ID) (bool, error) { return false, broken }); !errors.Is(err, broken) {
+		if _, err := m.Missing(t.Context(), w, []store.Commit{c}, func(chunk.ID) (bool, error) { return false, broken }); !errors.Is(err, broken) {
 			t.Error(err)
 		}
 	}

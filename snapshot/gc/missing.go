@@ -9,11 +9,11 @@ import (
 	"coffer/store"
 )
 
-// Missing walks one commit without the cache and asks has for every chunk that
-// it names. It returns those that are not there, less what repair has recorded
+// Missing walks commits without the cache and asks has for every chunk that
+// they name, once. It returns those that are not there, less what repair has recorded
 // as lost. It does not load data.
-func (m *Marker) Missing(ctx context.Context, v store.MarkView, c store.Commit, has func(chunk.ID) (bool, error)) ([]chunk.ID, error) {
-	roots, err := rootsOf([]store.Commit{c})
+func (m *Marker) Missing(ctx context.Context, v store.MarkView, commits []store.Commit, has func(chunk.ID) (bool, error)) ([]chunk.ID, error) {
+	roots, err := rootsOf(commits)
 	if err != nil {
 		return nil, err
 	}

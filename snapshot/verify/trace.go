@@ -60,10 +60,6 @@ func (t *tracer) snapshot(s snapshot.Snapshot) error {
 // report notes that a path cannot be restored because of a chunk.
 func (t *tracer) report(at string, id chunk.ID, f finding) {
 	t.add(Damage{Pack: f.pack, Chunk: id.String(), Snapshot: t.id, Path: at, Err: f.err.Error()})
-	if f, ok := t.found.chunks[id]; ok {
-		f.used = true
-		t.found.chunks[id] = f
-	}
 }
 
 func (t *tracer) add(d Damage) {
@@ -76,9 +72,11 @@ func (t *tracer) add(d Damage) {
 	}
 }
 
-// bad returns what is wrong with a chunk itself, if anything.
+// bad returns what is wrong with a chunk that a snapshot needs, if anything.
 func (t *tracer) bad(id chunk.ID) (finding, bool, error) {
 	if f, ok := t.found.chunks[id]; ok {
+		f.used = true
+		t.found.chunks[id] = f
 		return f, true, nil
 	}
 	if len(t.found.lost) == 0 {
