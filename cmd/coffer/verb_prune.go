@@ -280,7 +280,7 @@ func (p *pruner) tellWaiting(what string) {
 
 // checked is how many snapshots are walked after a prune. Most of what they need
 // they have in common, and it is looked at once.
-const checked = 3
+const checked = 2
 
 // check walks a few snapshots against what is left: a prune that has removed
 // too much must not go unnoticed. It does so in a session, so that another prune

@@ -2,8 +2,6 @@ package simulate
 
 import (
 	"math/rand/v2"
-	"slices"
-	"strings"
 	"time"
 )
 
