@@ -19,6 +19,7 @@ import (
 type copier struct {
 	p     *packer
 	wants func(index.Entry, index.Pack, index.Block) (bool, error)
+	exact bool              // what is not needed is not copied, however little it is
 	done  func(bytes int64) // called from several goroutines, one at a time
 
 	mu     sync.Mutex
@@ -110,7 +111,11 @@ func (c *copier) needed(p index.Pack, b index.Filled) (neededBlock, error) {
 			n.Chunks = append(n.Chunks, e)
 		}
 	}
-	if len(n.Chunks) > 0 && known == b.Plain && float64(wanted) >= rebuildBelow*float64(b.Plain) {
+	least := rebuildBelow * float64(b.Plain)
+	if c.exact {
+		least = float64(b.Plain)
+	}
+	if len(n.Chunks) > 0 && known == b.Plain && float64(wanted) >= least {
 		n.Chunks, n.whole = b.Chunks, true
 	}
 	return n, nil

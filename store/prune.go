@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"coffer/chunk"
+	"coffer/index"
 )
 
 // PruneOptions say how a prune is done.
@@ -18,6 +19,7 @@ type PruneOptions struct {
 	Marker      Marker
 	DryRun      bool             // nothing is written, not even to finish what an earlier prune began
 	RepackBelow float64          // a pack of which less lives is written again; 0: RepackBelow
+	Thorough    bool             // every pack with something dead in it is written again, and nothing dead is left
 	MaxRepack   int64            // bytes to copy at most; 0: no bound, below 0: nothing
 	Wait        time.Duration    // for sessions that are known to be alive
 	Patience    time.Duration    // without a beat, until a session is taken for dead; 0: ten minutes
@@ -127,6 +129,9 @@ func (opt PruneOptions) filled() PruneOptions {
 	if opt.RepackBelow == 0 {
 		opt.RepackBelow = RepackBelow
 	}
+	if opt.Thorough {
+		opt.RepackBelow = 1
+	}
 	if opt.Patience == 0 {
 		opt.Patience = patience
 	}
@@ -193,7 +198,7 @@ func (p *PrunePlan) choose() {
 		u := &p.acc.packs[i]
 		p.Packs.add(int64(u.Size))
 		p.Live += u.live
-		switch tier := p.s.tier(u); {
+		switch tier := p.s.tier(u.Pack); {
 		case u.dead():
 			p.Dead.add(int64(u.Size))
 			p.chosen = append(p.chosen, u)
@@ -249,7 +254,7 @@ const mergeFrom = 24
 
 // tier is 0 for packs that are large enough; 1, 2, ... for ever smaller ones,
 // apart for data and trees.
-func (s *Store) tier(u *packUse) int {
+func (s *Store) tier(u index.Pack) int {
 	ratio := uint64(s.cfg.PackSize) / max(u.Size, 1)
 	if ratio < 2 {
 		return 0

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"strings"
 	"testing"
@@ -349,5 +350,58 @@ func (b shortList) List(ctx context.Context, prefix, after string) iter.Seq2[buc
 				return
 			}
 		}
+	}
+}
+
+func TestTidyGathersVerySmallPacks(t *testing.T) {
+	s, b := newRepo(t)
+	var all []piece
+	for i := range 400 {
+		list := []piece{{chunk.Data, fmt.Appendf(nil, "data %d", i)}, {chunk.Tree, fmt.Appendf(nil, "tree %d", i)}}
+		keep(t, s, list)
+		all = append(all, list...)
+		if err := s.Tidy(t.Context(), listMarker{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, _ := stored(t, b, "packs/"); n > 250 {
+		t.Errorf("400 sessions left %d packs", n)
+	}
+	fresh := openRepo(t, b)
+	checkLoads(t, fresh, all)
+	checkClean(t, fresh)
+}
+
+func TestThoroughPruneLeavesNothingDead(t *testing.T) {
+	s, _ := newRepo(t)
+	secret := []piece{{chunk.Data, []byte("the secret")}}
+	list := pieces(1, 200)
+	both := keep(t, s, append(list[:200:200], secret...)) // in one block with others that stay
+	keep(t, s, list)
+	forget(t, s, both)
+	has := func() bool {
+		t.Helper()
+		if err := s.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ok, err := s.Has(t.Context(), secret[0].id())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	prune(t, s, pruneOptions())
+	if !has() {
+		t.Fatal("an ordinary prune wrote a pack again for a few bytes: this test proves nothing")
+	}
+	opt := pruneOptions()
+	opt.Thorough = true
+	if _, rep := prune(t, s, opt); has() || rep.Copied == 0 {
+		t.Errorf("the secret is still there: %+v", rep)
+	}
+	checkLoads(t, s, list)
+	checkClean(t, s)
+	if p, _ := prune(t, s, opt); !p.Idle() {
+		t.Errorf("a second thorough prune has something to do: %+v", p)
 	}
 }

@@ -132,7 +132,7 @@ func (p *PrunePlan) copyOut(ctx context.Context, n *next, packs []*packUse, rep 
 		bySegment[u.ref][u.at] = !u.dead()
 		total += u.live
 	}
-	c := copier{p: n.p, wants: p.acc.counts, done: func(b int64) {
+	c := copier{p: n.p, wants: p.acc.counts, exact: p.opt.Thorough, done: func(b int64) {
 		p.opt.Event(PruneEvent{Step: "copy", Done: min(b, total), Total: total})
 	}}
 	for ref, which := range bySegment {

@@ -48,6 +48,7 @@ Examples:
 func pruneFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "max-repack", Usage: "when pruning, write at most `SIZE` again out of packs of which little is needed"},
+		&cli.BoolFlag{Name: "thorough", Usage: "when pruning, write every pack again that has anything in it which nothing needs: it takes long, and is meant for secrets"},
 		&cli.DurationFlag{Name: "wait", Value: time.Minute, Usage: "when pruning, wait `DURATION` for sessions that are under way (default: 1m)"},
 	}
 }
@@ -55,12 +56,17 @@ func pruneFlags() []cli.Flag {
 // A pruning is how to prune.
 type pruning struct {
 	maxRepack int64 // as in store.PruneOptions
+	thorough  bool
 	wait      time.Duration
 }
 
 func (a *app) readPruning(c *cli.Context) (p pruning, err error) {
 	if p.wait = c.Duration("wait"); p.wait < 0 {
 		return p, usageError("--wait is %s: it must be 0s or more", p.wait)
+	}
+	p.thorough = c.Bool("thorough")
+	if p.thorough && c.IsSet("max-repack") {
+		return p, usageError("--thorough writes again whatever it must: leave out --max-repack")
 	}
 	if !c.IsSet("max-repack") {
 		return p, nil
@@ -147,7 +153,7 @@ func (a *app) newPruner(c *cli.Context, st *store.Store, how pruning) (*pruner, 
 	}
 	p := &pruner{a: a, st: st, marker: &witness{Marker: m}, watch: pruneWatch{a: a, wait: how.wait}}
 	p.rep.Waiting, p.rep.Checked = []store.SessionInfo{}, []string{}
-	p.opt = store.PruneOptions{Marker: p.marker, MaxRepack: how.maxRepack, Wait: how.wait, Event: p.watch.event, Fold: foldNotes}
+	p.opt = store.PruneOptions{Marker: p.marker, MaxRepack: how.maxRepack, Thorough: how.thorough, Wait: how.wait, Event: p.watch.event, Fold: foldNotes}
 	return p, nil
 }
 

@@ -23,9 +23,8 @@ dates and tags. Patterns mean what they mean in a backup. Without SNAP all snaps
 that fit the flags. --dry-run shows what would go; 'coffer diff OLD NEW' shows it by name afterwards.
 
 To take a secret out of history: 'coffer rewrite --exclude PATTERN --forget' forgets the snapshots that
-have it, and 'coffer prune' removes them for good; until then 'coffer undelete' brings them back. What shares
-a pack with data that is needed stays there, encrypted and named by nothing, until that pack is written
-again. Without --forget the old snapshots stay beside the new ones. The next backup saves the file again
+have it, and 'coffer prune --thorough' removes it for good; until then 'coffer undelete' brings them back.
+(An ordinary prune leaves packs alone of which most is needed, and what nothing needs in them.) Without --forget the old snapshots stay beside the new ones. The next backup saves the file again
 unless that excludes it too. A snapshot that is held is left alone unless --held is given; its holds then
 go over to the new one.
 
@@ -181,7 +180,8 @@ func (a *app) tellRewrite(rep rewrite.Report, opt rewrite.Options, n rewriting) 
 		a.say("This was a dry run, and nothing was changed: %s of %s would be rewritten.", number(n.done), looked)
 	case n.done > 0 && opt.Forget && len(rep.Asked) > 0:
 		a.say("%s of %s rewritten, and the old %s forgotten.", number(n.done), looked, oneOrMore(n.done, "one was", "ones were"))
-		a.say("'coffer undelete' brings %s back until the next 'coffer prune'.", oneOrMore(n.done, "it", "them"))
+		a.say("'coffer undelete' brings %s back until the next prune. If this was about a secret,\nrun 'coffer prune --thorough': an ordinary prune may leave it in a pack of which most is needed.",
+			oneOrMore(n.done, "it", "them"))
 	case n.done > 0 && !opt.Forget:
 		a.say("%s of %s rewritten; the old %s beside the new.\nTo have them forgotten, run this again with --forget.",
 			number(n.done), looked, oneOrMore(n.done, "one stays", "ones stay"))

@@ -89,7 +89,6 @@ func random(t *testing.T, path string, n int) {
 // or nearly. A backup fails and leaves nothing half; forget and prune work, out
 // of the reserve, and make room in which the next backup fits.
 func TestFaultsFullDisk(t *testing.T) {
-	t.Parallel()
 	kinds, leaves := []string{"tmpfs", "ext4"}, []int{0, 20_000, 300_000}
 	if testing.Short() {
 		kinds, leaves = kinds[:1], leaves[:1]
@@ -197,7 +196,6 @@ func (s *slow) end() error {
 // error, in the middle of a backup and of a prune that waits for it. Both say so;
 // when the disk is back, all is well.
 func TestFaultsReadOnlyDisk(t *testing.T) {
-	t.Parallel()
 	d := newDisk(t, "ext4", 64)
 	r := newRig(t).on(d.at)
 	tree, back := t.TempDir(), filepath.Join(t.TempDir(), "back")

@@ -11,7 +11,6 @@ import (
 // within the bound on memory, which every command of these tests has to keep. It
 // takes minutes: COFFER_MILLION=1 runs it.
 func TestFaultsMillionFiles(t *testing.T) {
-	t.Parallel()
 	files := 1_000_000
 	switch {
 	case os.Getenv("COFFER_MILLION") != "":

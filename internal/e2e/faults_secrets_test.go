@@ -40,7 +40,6 @@ var words = map[string]string{
 // ID of a chunk, is in the repository or in the cache: after backups, forgets,
 // holds, tags, repacking and prunes.
 func TestFaultsNothingInTheClear(t *testing.T) {
-	t.Parallel()
 	r := newRig(t)
 	for _, dir := range []string{"repo", "cache"} {
 		if err := os.RemoveAll(filepath.Join(r.work, dir)); err != nil {

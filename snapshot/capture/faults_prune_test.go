@@ -292,10 +292,10 @@ func TestFaultsSuspendedBackupBeginsAgain(t *testing.T) {
 		want["/top/d1/new"] = "new"
 		asleep := make(chan struct{})
 		r.open(sleeping{b, asleep, new(sync.Once)}, "")
-		warned := 0
+		again := 0
 		r.opt.Event = func(ev Event) {
-			if ev.Action == Warned {
-				warned++
+			if ev.Action == Again {
+				again++
 			}
 		}
 		var rep Report
@@ -319,8 +319,8 @@ func TestFaultsSuspendedBackupBeginsAgain(t *testing.T) {
 				t.Fatalf("%+v, %v", pr, err)
 			}
 		}
-		if err := <-over; err != nil || warned != 1 {
-			t.Fatalf("the backup ends with %v, %d warnings", err, warned)
+		if err := <-over; err != nil || again != 1 {
+			t.Fatalf("the backup ends with %v, it began again %d times", err, again)
 		}
 		r.open(b, "")
 		r.whole(rep, want)

@@ -200,12 +200,12 @@ func TestShare(t *testing.T) {
 		t.Fatalf("%+v", all)
 	}
 	opt := verify.Options{ReadData: true, Percent: 5, Size: size}
-	read, bytes, days := 0, int64(0), 0
-	for {
+	read, days := 0, 0
+	for days < 40 {
 		w.clock = w.clock.AddDate(0, 0, 1)
 		days++
 		rep := w.run(w.b, opt)
-		read, bytes = read+rep.PacksRead, bytes+rep.BytesRead
+		read += rep.PacksRead
 		if float64(rep.BytesRead) < 0.05*float64(rep.Bytes) && rep.Coverage.Never > 0 || !rep.OK() {
 			t.Errorf("%d of %d bytes read", rep.BytesRead, rep.Bytes)
 		}
@@ -278,6 +278,12 @@ func TestDamagedIsNotRead(t *testing.T) {
 		if rep.Coverage.Never != 1 || rep.Coverage.Unknown != int64(len(bad)) || !rep.News || !slices.Equal(rep.BadPacks, []string{name}) {
 			t.Errorf("%+v", rep)
 		}
+	}
+	if rep := w.run(w.b, verify.Options{ReadData: true}); rep.Coverage.Never != 0 {
+		t.Errorf("%+v", rep)
+	}
+	if rep := w.run(b, verify.Options{ReadData: true}); rep.Coverage.Never != 1 { // it was good once
+		t.Errorf("%+v", rep)
 	}
 }
 
