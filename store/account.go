@@ -18,6 +18,7 @@ type packUse struct {
 	counted int   // chunks that live and count here
 	copies  int   // chunks that live and of which another copy counts
 	entries int
+	unnamed bool // it holds chunks that its segment does not name
 }
 
 func (u *packUse) dead() bool { return u.counted == 0 }
@@ -34,13 +35,14 @@ type account struct {
 	// Prefixes that were met twice: only there can a chunk have two copies, and
 	// only there must the index say which of them counts.
 	twice *LiveSet
+	which map[chunk.ID]spot // for those the copy that counts
 	packs []packUse
 	kept  map[string]*index.Segment // segments, where they are few
 }
 
 // settleAccount marks roots and finds out what lives in which pack.
 func (s *Store) settleAccount(ctx context.Context, v *view, m Marker, roots []Commit) (*account, error) {
-	a := &account{s: s, v: v, live: NewLiveSet(), twice: NewLiveSet()}
+	a := &account{s: s, v: v, live: NewLiveSet(), twice: NewLiveSet(), which: map[chunk.ID]spot{}}
 	if v.entries() <= s.memoryEntries() {
 		a.kept = map[string]*index.Segment{}
 	}
@@ -50,10 +52,17 @@ func (s *Store) settleAccount(ctx context.Context, v *view, m Marker, roots []Co
 	if err := a.closeRecipes(ctx); err != nil {
 		return nil, err
 	}
-	if err := a.findCopies(ctx); err != nil {
+	found, err := a.findCopies(ctx)
+	if err == nil {
+		err = a.chooseCopies(ctx)
+	}
+	if err == nil {
+		err = a.count(ctx)
+	}
+	if err != nil {
 		return nil, err
 	}
-	return a, a.count(ctx)
+	return a, a.complete(found)
 }
 
 func (v *view) entries() int {
@@ -138,9 +147,9 @@ func (a *account) closeRecipes(ctx context.Context) error {
 
 // findCopies finds out which chunks may have several copies, and whether one
 // has none at all.
-func (a *account) findCopies(ctx context.Context) error {
+func (a *account) findCopies(ctx context.Context) (found int, err error) {
 	once := NewLiveSet()
-	err := a.each(ctx, func(_ int, seg *index.Segment, dead []bool) error {
+	err = a.each(ctx, func(_ int, seg *index.Segment, dead []bool) error {
 		for _, e := range seg.Entries() {
 			p := Prefix(e.ID[:])
 			if a.live.HasPrefix(p) && !dead[seg.Block(int(e.Block)).Pack] && !once.AddPrefix(p) {
@@ -150,7 +159,7 @@ func (a *account) findCopies(ctx context.Context) error {
 		return ctx.Err()
 	})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	absent := a.live.Len() - once.Len()
 	for id := range a.v.lost {
@@ -159,9 +168,49 @@ func (a *account) findCopies(ctx context.Context) error {
 		}
 	}
 	if absent > 0 {
-		return &DamageError{Pack: "the index", Err: fmt.Errorf("%d chunks that %w", absent, errShort)}
+		return 0, &DamageError{Pack: "the index", Err: fmt.Errorf("%d chunks that %w", absent, errShort)}
+	}
+	return once.Len(), nil
+}
+
+// complete sees that every chunk that lives counts somewhere.
+func (a *account) complete(found int) error {
+	counted := 0
+	for i := range a.packs {
+		counted += a.packs[i].counted
+	}
+	if counted < found {
+		return fmt.Errorf("of %d chunks that snapshots need only %d were accounted for: nothing is pruned", found, counted)
 	}
 	return nil
+}
+
+// A spot is the place of a chunk.
+type spot struct {
+	pack          index.Pack
+	block, offset uint32
+	recipe        bool
+}
+
+// chooseCopies decides which of several copies counts: a whole one before a recipe,
+// otherwise the first. The segments decide and not the index, whose cache may have
+// rotted.
+func (a *account) chooseCopies(ctx context.Context) error {
+	if a.twice.Len() == 0 {
+		return nil
+	}
+	return a.each(ctx, func(_ int, seg *index.Segment, dead []bool) error {
+		for _, e := range seg.Entries() {
+			b := seg.Block(int(e.Block))
+			if dead[b.Pack] || !a.twice.Has(e.ID) {
+				continue
+			}
+			if old, met := a.which[e.ID]; !met || old.recipe && !e.Recipe {
+				a.which[e.ID] = spot{seg.Packs[b.Pack], b.Offset, e.Offset, e.Recipe}
+			}
+		}
+		return ctx.Err()
+	})
 }
 
 // errShort may also come from a listing during which commits were made, of which
@@ -169,15 +218,12 @@ func (a *account) findCopies(ctx context.Context) error {
 var errShort = errors.New("snapshots need are in no pack that it names: nothing is pruned; run 'coffer verify' and then 'coffer repair'")
 
 // counts reports whether this entry is the one by which its chunk lives.
-func (a *account) counts(e index.Entry, p index.Pack, b index.Block) (bool, error) {
+func (a *account) counts(e index.Entry, p index.Pack, b index.Block) bool {
 	if !a.live.Has(e.ID) {
-		return false, nil
+		return false
 	}
-	if !a.twice.Has(e.ID) {
-		return true, nil
-	}
-	at, found, err := a.v.index.Lookup(e.ID)
-	return found && at.Pack == p && at.BlockOffset == b.Offset && at.Offset == e.Offset, err
+	at, several := a.which[e.ID]
+	return !several || at.pack == p && at.block == b.Offset && at.offset == e.Offset
 }
 
 // count goes through all entries.
@@ -191,6 +237,7 @@ func (a *account) count(ctx context.Context) error {
 			}
 		}
 		plain := make(map[uint32]int64) // of the chunks that count, by block
+		named := make([]int64, len(seg.Packs))
 		for _, e := range seg.Entries() {
 			b := seg.Block(int(e.Block))
 			if dead[b.Pack] {
@@ -198,11 +245,9 @@ func (a *account) count(ctx context.Context) error {
 			}
 			u := &a.packs[number[b.Pack]]
 			u.entries++
-			counts, err := a.counts(e, u.Pack, b)
+			named[b.Pack] += int64(e.Length)
 			switch {
-			case err != nil:
-				return err
-			case counts:
+			case a.counts(e, u.Pack, b):
 				u.counted++
 				plain[e.Block] += int64(e.Length)
 			case a.live.Has(e.ID):
@@ -212,9 +257,15 @@ func (a *account) count(ctx context.Context) error {
 		for n, b := range seg.Blocks() {
 			if !dead[b.Pack] {
 				a.packs[number[b.Pack]].sealed += int64(b.Sealed)
+				named[b.Pack] -= int64(b.Plain)
 			}
 			if live := plain[uint32(n)]; live > 0 {
 				a.packs[number[b.Pack]].live += int64(float64(b.Sealed) * float64(live) / float64(max(b.Plain, 1)))
+			}
+		}
+		for n := range seg.Packs {
+			if !dead[n] {
+				a.packs[number[n]].unnamed = named[n] != 0
 			}
 		}
 		return ctx.Err()

@@ -123,10 +123,13 @@ func (c *closer) finish(ctx context.Context, done closing) error {
 	}
 	c.rep.Copied += c.p.stored.Load()
 	c.rep.Freed -= c.p.stored.Load()
+	if _, err := c.s.getClosing(ctx, c.n); err != nil {
+		return fmt.Errorf("the closing was written and cannot be read back, nothing is deleted: %w", err)
+	}
 	if err := c.s.sweep(ctx, done.Delete, c.list, c.opt, c.rep); err != nil {
 		return err
 	}
-	c.s.reserve(c.stored())
+	c.s.reserve(c.stored)
 	return nil
 }
 
@@ -167,7 +170,22 @@ func (c *closer) rescue(ctx context.Context, done *closing) error {
 	if err := c.opt.Marker.Mark(ctx, old, roots, live); err != nil {
 		return fmt.Errorf("mark what snapshots need that were made meanwhile: %w", err)
 	}
-	if err := old.copyOut(ctx, c.p, live); err != nil {
+	err = old.copyOut(ctx, c.p, live)
+	if isFull(err) { // once more, in the room of the reserve; what was written stays nobody's, and is swept
+		c.p.packs.Wait()
+		if err = c.s.releaseReserve(); err == nil {
+			c.p = newPacker(c.s)
+			err = c.p.name(c.n)
+		}
+		if err == nil {
+			err = old.copyOut(ctx, c.p, live)
+		}
+	}
+	var damage *DamageError
+	if errors.As(err, &damage) && !isMissing(err) {
+		err = fmt.Errorf("%w: run 'coffer repair'", err)
+	}
+	if err != nil {
 		return fmt.Errorf("rescue what snapshots need that were made meanwhile: %w", err)
 	}
 	if err := c.complete(ctx, live); err != nil {

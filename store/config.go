@@ -127,7 +127,7 @@ func Init(ctx context.Context, b bucket.Bucket, env Env, opt InitOptions) (recov
 	if err := s.putConfig(ctx); err != nil {
 		return recovery, err
 	}
-	s.reserve(0)
+	s.reserve(func() int64 { return 0 })
 	return recovery, s.checkAlone(ctx, ids)
 }
 

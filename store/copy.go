@@ -59,7 +59,11 @@ func (c *copier) copyPacks(ctx context.Context, seg *index.Segment, which map[in
 			return err
 		})
 	}
-	return failed, group.Wait()
+	err = group.Wait()
+	if err != nil {
+		c.p.packs.Wait() // nothing of ours lands after we have given up
+	}
+	return failed, err
 }
 
 // A needed block is one with the chunks in it that are to be copied.
@@ -220,37 +224,73 @@ func (c *copier) count(b neededBlock) {
 	}
 }
 
-// checkCopies reads the chunks that count elsewhere, before a pack goes that has
-// another copy of them: the last copy of a chunk must be good. It returns the
-// packs that have to stay because it is not.
-func (a *account) checkCopies(ctx context.Context, u *packUse) (good bool, err error) {
-	seg, err := a.segment(ctx, u.ref)
+// checkCopies reads the chunks that count elsewhere, before packs go that have
+// another copy of them: the last copy of a chunk must be good. It returns the packs
+// that have to stay because it is not, by their position in the segment.
+func (a *account) checkCopies(ctx context.Context, ref int, packs []*packUse) (bad map[int]*packUse, err error) {
+	seg, err := a.segment(ctx, ref)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	var ids []chunk.ID
+	owners := map[int]*packUse{}
+	for _, u := range packs {
+		owners[u.at] = u
+	}
+	ids, holders := map[chunk.Kind][]chunk.ID{}, map[chunk.Kind][]*packUse{}
+	add := func(u *packUse, id chunk.ID) {
+		ids[u.Kind], holders[u.Kind] = append(ids[u.Kind], id), append(holders[u.Kind], u)
+	}
 	for _, e := range seg.Entries() {
 		b := seg.Block(int(e.Block))
-		if int(b.Pack) != u.at || !a.live.Has(e.ID) {
-			continue
-		}
-		counts, err := a.counts(e, u.Pack, b)
-		if err != nil {
-			return false, err
-		}
-		if !counts {
-			ids = append(ids, e.ID)
+		if u := owners[int(b.Pack)]; u != nil && a.live.Has(e.ID) && !a.counts(e, u.Pack, b) {
+			add(u, e.ID)
 		}
 	}
-	good = true
+	if err := a.unnamed(ctx, packs, add); err != nil {
+		return nil, err
+	}
+	bad = map[int]*packUse{}
 	var mu sync.Mutex
-	err = a.s.each(ctx, a.v, u.Kind, ids, func(_ int, _ []byte, err error) error {
+	for kind, list := range ids {
+		err := a.s.each(ctx, a.v, kind, list, func(i int, _ []byte, err error) error {
+			if err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				u := holders[kind][i]
+				bad[u.at] = u
+			}
+			return ctx.Err()
+		})
 		if err != nil {
-			mu.Lock()
-			defer mu.Unlock()
-			good = false
+			return nil, err
 		}
-		return ctx.Err()
-	})
-	return good, err
+	}
+	return bad, nil
+}
+
+// unnamed finds the live chunks in packs that their segment does not name: when
+// segments are merged, of two copies one loses its entry, and nobody reads the
+// other then. Where the trailer of a pack cannot be had, nothing can be in it that
+// could.
+func (a *account) unnamed(ctx context.Context, packs []*packUse, add func(*packUse, chunk.ID)) error {
+	for _, u := range packs {
+		if !u.unnamed {
+			continue
+		}
+		_, blocks, err := a.s.readTrailer(ctx, u.Pack)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if isMissing(err) {
+			return err // overtaken, or worse: see Run
+		}
+		for _, b := range blocks {
+			for _, c := range b.Chunks {
+				if a.live.Has(c.ID) {
+					add(u, c.ID)
+				}
+			}
+		}
+	}
+	return nil
 }

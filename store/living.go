@@ -144,7 +144,7 @@ func (w *watch) bury(ctx context.Context, open []string) ([]string, error) {
 			continue
 		}
 		name := fateName(w.g, id)
-		err = w.s.putCBOR(ctx, name, fate{Version: recordVersion, Outcome: fateAbort})
+		err = w.s.vital(func() error { return w.s.putCBOR(ctx, name, fate{Version: recordVersion, Outcome: fateAbort}) })
 		if err != nil {
 			if _, getErr := w.s.getFate(ctx, name); getErr != nil {
 				return nil, fmt.Errorf("end the dead session %s: %w", id, errors.Join(err, getErr))

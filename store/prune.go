@@ -284,6 +284,9 @@ func (p *PrunePlan) findOrphans(ctx context.Context) error {
 	}
 	named := p.named()
 	for name, size := range p.list.objects {
+		if _, err := generationOf(name); err != nil {
+			continue // nobody of us has put it there
+		}
 		switch {
 		case planned[name]:
 			p.Leftover.add(size)

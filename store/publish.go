@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"syscall"
 
@@ -34,6 +35,7 @@ func (p *PrunePlan) Run(ctx context.Context) (PruneReport, error) {
 		return rep, errors.New("prune: this plan was made for a dry run")
 	}
 	if err := p.resume(ctx, &rep); err != nil || p.Idle() {
+		p.s.reserve(func() int64 { return p.Packs.Bytes })
 		return rep, err
 	}
 	n := &next{s: p.s, v: p.v, drop: p.Drop, lost: stillLost(p.v)}
@@ -91,9 +93,6 @@ func (p *PrunePlan) condemn(ctx context.Context, n *next, rep *PruneReport) erro
 		return err
 	}
 	rep.Full = true
-	if err := n.begin(); err != nil { // what was copied is nobody's, and the sweep removes it
-		return err
-	}
 	few := p.dead()
 	if len(few) == 0 {
 		few = p.within(int64(p.s.cfg.PackSize) / 2)
@@ -101,7 +100,38 @@ func (p *PrunePlan) condemn(ctx context.Context, n *next, rep *PruneReport) erro
 	if err := p.s.releaseReserve(); err != nil {
 		return err
 	}
-	return p.copyOut(ctx, n, few, rep)
+	for {
+		rep.Kept = nil
+		if err := n.beginAgain(ctx); err != nil {
+			return err
+		}
+		err := p.copyOut(ctx, n, few, rep)
+		switch {
+		case !isFull(err), len(few) == 0:
+			return err
+		case len(few) > 1:
+			few = few[:1]
+		case len(p.Drop) > 0 || p.Orphans.Objects > 0: // what nobody names can go at least
+			few = nil
+		default:
+			return err
+		}
+	}
+}
+
+// beginAgain removes what was copied, which nobody names and nobody ever will, and
+// which takes the room that is needed. Then it begins.
+func (n *next) beginAgain(ctx context.Context) error {
+	n.p.packs.Wait()
+	n.p.mu.Lock()
+	written := slices.Sorted(maps.Keys(n.p.sizes))
+	n.p.mu.Unlock()
+	if len(written) > 0 {
+		if err := n.s.bucket.Delete(ctx, written...); err != nil {
+			return fmt.Errorf("remove what was copied in vain: %w", err)
+		}
+	}
+	return n.begin()
 }
 
 func (p *PrunePlan) dead() []*packUse {
@@ -132,7 +162,8 @@ func (p *PrunePlan) copyOut(ctx context.Context, n *next, packs []*packUse, rep 
 		bySegment[u.ref][u.at] = !u.dead()
 		total += u.live
 	}
-	c := copier{p: n.p, wants: p.acc.counts, exact: p.opt.Thorough, done: func(b int64) {
+	wants := func(e index.Entry, in index.Pack, b index.Block) (bool, error) { return p.acc.counts(e, in, b), nil }
+	c := copier{p: n.p, wants: wants, exact: p.opt.Thorough, done: func(b int64) {
 		p.opt.Event(PruneEvent{Step: "copy", Done: min(b, total), Total: total})
 	}}
 	for ref, which := range bySegment {
@@ -178,17 +209,20 @@ func (p *PrunePlan) keep(rep *PruneReport, name string, err error) {
 // spareCopies lets packs stay that hold a second copy of a chunk whose first
 // turns out to be bad.
 func (p *PrunePlan) spareCopies(ctx context.Context, n *next, packs []*packUse, rep *PruneReport) error {
+	bySegment := map[int][]*packUse{}
 	for _, u := range packs {
-		if u.copies == 0 {
-			continue
+		if u.copies > 0 || u.unnamed {
+			bySegment[u.ref] = append(bySegment[u.ref], u)
 		}
-		good, err := p.acc.checkCopies(ctx, u)
+	}
+	for ref, list := range bySegment {
+		bad, err := p.acc.checkCopies(ctx, ref, list)
 		if err != nil {
 			return err
 		}
-		if !good {
-			n.condemned[u.ref] = slices.DeleteFunc(n.condemned[u.ref], func(at uint32) bool { return int(at) == u.at })
-			p.keep(rep, packName(u.Pack), errors.New("it has the only good copy of a chunk"))
+		for at := range bad {
+			n.condemned[ref] = slices.DeleteFunc(n.condemned[ref], func(c uint32) bool { return int(c) == at })
+			p.keep(rep, packName(bad[at].Pack), errors.New("it has the only good copy of a chunk"))
 		}
 	}
 	return nil
@@ -369,6 +403,7 @@ func (n *next) merge(ctx context.Context, refs []segmentRef) ([]segmentRef, erro
 type Reserver interface {
 	Reserve(size int64) error
 	ReleaseReserve() error
+	Free() (int64, error)
 }
 
 func (s *Store) releaseReserve() error {
@@ -378,21 +413,38 @@ func (s *Store) releaseReserve() error {
 	return nil
 }
 
-// Reserves are a 64th of what is stored, within bounds: what a prune has to
-// write before it frees anything grows with the repository.
+// While there is plenty of room a small reserve is enough, for the records with
+// which a prune removes dead packs. When room gets scarce, it has to be enough for
+// a prune of packs of which none is dead: for what lives in one of them.
 const (
 	minReserve = 1 << 20
-	maxReserve = 64 << 20
+	scarcePack = 32 // room for so many packs is still plenty
 )
 
 // reserve keeps space for the next prune, if the bucket can. A disk too full for
 // that is no reason to fail.
-func (s *Store) reserve(stored int64) {
+func (s *Store) reserve(stored func() int64) {
 	r, ok := bucket.As[Reserver](s.bucket)
 	if !ok {
 		return
 	}
-	if err := r.Reserve(min(maxReserve, max(minReserve, stored/64))); err != nil && !isFull(err) {
+	size := int64(minReserve)
+	if free, err := r.Free(); err == nil && free < scarcePack*int64(s.cfg.PackSize) {
+		size = max(size, min(stored()/4, int64(s.cfg.PackSize)*5/8))
+	}
+	if err := r.Reserve(size); err != nil && !isFull(err) {
 		s.env.Log.Warn("no space could be kept in reserve for a prune on a full disk", "err", err)
 	}
+}
+
+// stored lists the packs and returns how large they are together.
+func (s *Store) stored(ctx context.Context) int64 {
+	n := int64(0)
+	for info, err := range s.bucket.List(ctx, "packs/", "") {
+		if err != nil {
+			break // what was seen has to do
+		}
+		n += info.Size
+	}
+	return n
 }

@@ -28,7 +28,7 @@ const (
 
 // maxReads bounds a folded log to what a record may hold: 77 TB of packs of the
 // usual size. What was read longest ago is left out, and so read first.
-const maxReads = 2_400_000
+const maxReads = 2_000_000
 
 // A readLog is when packs were read; of a pack, only what its name says counts.
 type readLog map[index.Pack]int64

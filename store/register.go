@@ -57,7 +57,10 @@ func (w *Session) register(ctx context.Context, in intent) error {
 			return err
 		}
 	}
-	return fmt.Errorf("begin: the repository keeps changing, or a part of it is missing (run 'coffer verify'): %w", errors.Join(vanished, ErrGone))
+	if vanished == nil {
+		vanished = errors.New("others prune all the time; try again later")
+	}
+	return fmt.Errorf("begin: the repository keeps changing, or a part of it is missing (run 'coffer verify'): %w", vanished)
 }
 
 // giveUp ends a registration that is not used, so that no prune waits for it.

@@ -27,6 +27,7 @@ func (s *Store) Tidy(ctx context.Context, m Marker) error {
 	if err == nil {
 		err = s.turnOver(ctx, opt)
 	}
+	s.reserve(func() int64 { return s.stored(ctx) })
 	if err != nil && !errors.As(err, &wait) {
 		return fmt.Errorf("tidy the repository: %w", err)
 	}

@@ -384,6 +384,11 @@ func (s *Store) readSegment(ctx context.Context, name string) (*index.Segment, e
 // there is none it makes sure that the index cache is good.
 func (s *Store) find(ctx context.Context, v *view, id chunk.ID) (index.Place, error) {
 	p, ok, err := v.index.Lookup(id)
+	if err == nil && !ok && v.done == nil && v.Condemned > 0 {
+		if p, ok, err = s.findCondemned(ctx, v, id); err != nil {
+			return p, fmt.Errorf("look up chunk %s: %w", id.Short(), err)
+		}
+	}
 	if err != nil || !ok {
 		fetch := func(name string) (*index.Segment, error) { return s.readSegment(context.WithoutCancel(ctx), name) }
 		again, fetchErr := v.index.Distrust(fetch)
@@ -395,11 +400,6 @@ func (s *Store) find(ctx context.Context, v *view, id chunk.ID) (index.Place, er
 	}
 	if err != nil {
 		return p, fmt.Errorf("look up chunk %s: %w", id.Short(), err)
-	}
-	if !ok && v.done == nil && v.Condemned > 0 {
-		if p, ok, err = s.findCondemned(ctx, v, id); err != nil {
-			return p, fmt.Errorf("look up chunk %s: %w", id.Short(), err)
-		}
 	}
 	if !ok {
 		return p, &DamageError{Chunk: id, Err: errAbsent}

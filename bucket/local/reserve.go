@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 )
 
 // Reserve makes sure that a file of at least size bytes lies in the bucket that
@@ -32,7 +33,19 @@ func (b *Bucket) reserve(size int64) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return b.makeReserve(size)
+	if err = b.makeReserve(size); err != nil && info.Size > 0 {
+		err = errors.Join(err, b.makeReserve(info.Size)) // better the old one than none
+	}
+	return err
+}
+
+// Free returns how many bytes can still be written to the disk of the bucket.
+func (b *Bucket) Free() (int64, error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(b.dir, &st); err != nil {
+		return 0, fmt.Errorf("look how much room %s has: %w", b.dir, err)
+	}
+	return int64(st.Bavail) * st.Bsize, nil
 }
 
 // makeReserve leaves no half of a reserve behind, which on a full disk would be
