@@ -20,7 +20,7 @@ const stale = 14 * 24 * time.Hour
 // for. A now that is too early, or zero, only keeps more.
 //
 // An incomplete item is superseded by a later complete one of the same group,
-// host and name. Until then it is kept, unless an item of the same three is more
+// host and name that was made of the same sources, or more. Until then it is kept, unless an item of the same three is more
 // than 14 days newer: so the last try of a host that has never succeeded stays.
 func Apply(items []Item, rules Rules, now time.Time) []Decision {
 	all := make([]Decision, len(items))
@@ -107,7 +107,7 @@ func (it Item) series() series { return series{it.Host, it.Name} }
 // judgeIncomplete compares only within a series, also where a group holds
 // several: what one host has saved is no replacement for another's.
 func judgeIncomplete(group []*Decision) {
-	newest, complete := map[series]time.Time{}, map[series]bool{}
+	newest, complete := map[series]time.Time{}, map[series][]*Decision{}
 	for _, d := range slices.Backward(group) {
 		s := d.series()
 		if _, seen := newest[s]; !seen {
@@ -115,8 +115,8 @@ func judgeIncomplete(group []*Decision) {
 		}
 		switch {
 		case !d.Incomplete:
-			complete[s] = true
-		case complete[s]:
+			complete[s] = append(complete[s], d)
+		case slices.ContainsFunc(complete[s], d.coveredBy):
 			d.drop(Superseded)
 		case d.Time.Before(newest[s].Add(-stale)):
 			d.drop(Stale)
@@ -124,6 +124,11 @@ func judgeIncomplete(group []*Decision) {
 			d.keep(Fresh)
 		}
 	}
+}
+
+// coveredBy reports whether a complete item has all sources of d.
+func (d *Decision) coveredBy(later *Decision) bool {
+	return !slices.ContainsFunc(d.Sources, func(s string) bool { return !slices.Contains(later.Sources, s) })
 }
 
 // drop says why d goes, unless something keeps it already.

@@ -30,6 +30,7 @@ type Item struct {
 	Tags       []string
 	Held       bool
 	Incomplete bool
+	Sources    []string // what it was made of: an incomplete item gives way only to one that has all of it
 }
 
 // A Decision says what becomes of an item, and why.

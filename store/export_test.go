@@ -19,3 +19,6 @@ func SwapBucket(s *Store, b bucket.Bucket) *Store {
 	}
 	return other
 }
+
+// DropHold lets a session look dead.
+func DropHold(w *Session) error { return w.release() }

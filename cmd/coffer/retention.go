@@ -163,6 +163,15 @@ func (v verdict) commits() []string {
 	return list
 }
 
+// sourcesOf lists where the sources of a snapshot stand in it.
+func sourcesOf(s snapshot.Snapshot) []string {
+	at := make([]string, len(s.Sources))
+	for i, src := range s.Sources {
+		at[i] = src.At
+	}
+	return at
+}
+
 // A judged is a group with its verdicts, oldest first.
 type judged struct {
 	group
@@ -183,7 +192,7 @@ func (a *app) judge(list []snapshot.Snapshot, rules policy.Rules, by grouping, n
 		}
 		known[s.ID] = s
 		items = append(items, policy.Item{ID: s.ID, Group: by.of(s).key(), Host: s.Host, Name: s.Name, Time: s.Effective.AsTime(),
-			Sequence: s.Sequence, Tags: s.Tags, Held: len(a.activeHolds(s)) > 0, Incomplete: s.State == snapshot.Incomplete})
+			Sequence: s.Sequence, Tags: s.Tags, Held: len(a.activeHolds(s)) > 0, Incomplete: s.State == snapshot.Incomplete, Sources: sourcesOf(s)})
 	}
 	for _, d := range policy.Apply(items, rules, now) {
 		v := verdict{Snapshot: known[d.ID], keep: d.Keep}

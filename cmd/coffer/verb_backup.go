@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -68,7 +69,8 @@ func (a *app) runBackup(c *cli.Context) error {
 }
 
 // forgetIncomplete forgets the incomplete snapshots that a good one has made
-// superfluous: what checkpoints and interrupted runs left. Held ones stay.
+// superfluous: what checkpoints and interrupted runs of the same sources left.
+// Those that are held or bear tags of their own stay.
 func (a *app) forgetIncomplete(ctx context.Context, st *store.Store, good snapshot.Snapshot) {
 	if good.ID == "" || good.State == snapshot.Incomplete {
 		return
@@ -76,16 +78,23 @@ func (a *app) forgetIncomplete(ctx context.Context, st *store.Store, good snapsh
 	all, err := a.presentSnapshots(ctx, st)
 	var commits []string
 	for _, s := range all {
-		if s.State == snapshot.Incomplete && s.Host == good.Host && s.Name == good.Name && s.Sequence < good.Sequence && len(s.Holds) == 0 {
+		if s.State == snapshot.Incomplete && s.Host == good.Host && s.Name == good.Name && s.Sequence < good.Sequence &&
+			len(s.Holds) == 0 && within(s.Tags, good.Tags) && within(sourcesOf(s), sourcesOf(good)) {
 			commits = append(commits, s.Records...)
 		}
 	}
 	if err == nil && len(commits) > 0 {
+		a.say("Forgotten: %s of earlier runs, which this one replaces.", count(len(commits), "incomplete snapshot", "incomplete snapshots"))
 		err = st.Forget(ctx, commits)
 	}
 	if err != nil && ctx.Err() == nil {
 		a.warn("", "the snapshot is made, but the incomplete ones before it could not be forgotten: "+plainText(err))
 	}
+}
+
+// within reports whether all of some are among others.
+func within(some, others []string) bool {
+	return !slices.ContainsFunc(some, func(s string) bool { return !slices.Contains(others, s) })
 }
 
 // repositoryItself keeps a backup from storing what it is just writing.

@@ -241,3 +241,29 @@ func TestFaultsReadOnlyDisk(t *testing.T) {
 	}
 	r.fails("no snapshot", "ls", gone)
 }
+
+// Fault 23: the disk is full, and no pack is dead: about half of each is needed.
+// The reserve has room for what lives in one of them, and that is a beginning.
+func TestFaultsFullDiskHalfAlive(t *testing.T) {
+	d := newDisk(t, "tmpfs", 140)
+	r := newRig(t).on(d.at)
+	tree, back := t.TempDir(), filepath.Join(t.TempDir(), "back")
+	for i := range 100 {
+		random(t, filepath.Join(tree, fmt.Sprintf("f%03d", i)), 1_000_000)
+	}
+	r.coffer("backup", "--quiet", tree)
+	for i := range 50 {
+		if err := os.Remove(filepath.Join(tree, fmt.Sprintf("f%03d", 2*i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.coffer("backup", "--quiet", tree)
+	run(t, "sh", "-c", "cat /dev/zero > "+d.at+"/filler; [ -s "+d.at+"/filler ]")
+	r.coffer("forget", "--quiet", "--keep-last", "1")
+	r.coffer("prune", "--quiet")
+	random(t, filepath.Join(tree, "new"), 20_000_000)
+	r.coffer("backup", "--quiet", tree)
+	r.coffer("restore", "--quiet", "--target", back, "latest:"+tree)
+	r.same(tree, back)
+	r.coffer("verify", "--quiet", "--read-data")
+}
