@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -44,9 +45,14 @@ func newRig(t *testing.T) *rig {
 // command prepares a call of coffer with the rig's repository.
 func (r *rig) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(r.bin, args...)
-	cmd.Env = append(os.Environ(), "COFFER_REPOSITORY="+filepath.Join(r.work, "repo"),
+	cmd.Env = append(withoutOurs(os.Environ()), "COFFER_REPOSITORY="+filepath.Join(r.work, "repo"),
 		"COFFER_KEY_FILE="+filepath.Join(r.work, "key"), "COFFER_CACHE_DIR="+filepath.Join(r.work, "cache"))
 	return cmd
+}
+
+// withoutOurs leaves out what whoever runs the tests has set for his own use.
+func withoutOurs(env []string) []string {
+	return slices.DeleteFunc(env, func(v string) bool { return strings.HasPrefix(v, "COFFER_") })
 }
 
 // maxRSS is what no command may take, in KiB: the promise is 150 MiB, and a
