@@ -51,6 +51,10 @@ if command -v rsync >/dev/null; then
 fi
 echo "the restored tree is equal to the source: contents, hard links, symlinks, owners, modes, times"
 
+say "Forget the first snapshot, and free what only it needed"
+run forget --keep-last 1 --prune
+run snapshots
+
 say "Verify every byte"
 run verify --read-data
 

@@ -249,6 +249,8 @@ func (p *pruner) round(ctx context.Context, dry bool) (*store.PruneReport, error
 func (p *pruner) verdict() error {
 	r := p.rep.Report
 	switch {
+	case r.Removed.Objects > 0 && r.Freed <= 0:
+		p.a.say("Done. No space was freed: nearly all of every pack is still needed.")
 	case r.Removed.Objects > 0:
 		p.a.say("Freed %s: %s removed, %s written again.", size(r.Freed), count(r.Removed.Objects, "object", "objects"), size(r.Copied))
 	case r.Overtaken:
