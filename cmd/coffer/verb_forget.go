@@ -75,8 +75,8 @@ func readForgetting(c *cli.Context) (f forgetting, err error) {
 	case !ruled && !f.all && len(f.args) == 0:
 		return f, usageError("say what to keep, with rules such as --keep-daily 7 --keep-weekly 4, or name the snapshots to forget: see '%s --help'",
 			c.Command.HelpName)
-	case !f.prune && (c.IsSet("max-repack") || c.IsSet("wait")):
-		return f, usageError("--max-repack and --wait are for pruning: add --prune, or leave them out")
+	case !f.prune && (c.IsSet("max-repack") || c.IsSet("wait") || c.IsSet("thorough")):
+		return f, usageError("--max-repack, --wait and --thorough are for pruning: add --prune, or leave them out")
 	}
 	return f, nil
 }
@@ -102,6 +102,9 @@ func (a *app) runForget(c *cli.Context) error {
 		doc := a.newForgetJSON(groups, f.dry)
 		a.showGroups(groups)
 		a.warnLastGood(f, all, groups)
+		if len(f.args) == 0 && !f.all {
+			a.warnLastOfSource(all, groups)
+		}
 		if f.all && !f.sure && !f.dry {
 			return refusal("this forgets all %s of host %s for good; nothing was changed: add --yes if that is meant",
 				count(doc.Forgotten, "snapshot", "snapshots"), printable(c.String("host")))
@@ -197,6 +200,33 @@ func toForget(groups []judged) func(yield func(verdict) bool) {
 				if !v.keep && !yield(v) {
 					return
 				}
+			}
+		}
+	}
+}
+
+// warnLastOfSource names what no snapshot that stays has any more: rules count
+// within a host and name, and jobs of different sources under one name push each
+// other out.
+func (a *app) warnLastOfSource(all []snapshot.Snapshot, groups []judged) {
+	type source struct{ host, at string }
+	going := map[string]bool{}
+	for v := range toForget(groups) {
+		going[v.ID] = true
+	}
+	stays := map[source]bool{}
+	for _, s := range snapshot.Present(all) {
+		for _, at := range sourcesOf(s) {
+			stays[source{s.Host, at}] = stays[source{s.Host, at}] || !going[s.ID]
+		}
+	}
+	for v := range toForget(groups) {
+		for _, at := range sourcesOf(v.Snapshot) {
+			src := source{v.Host, at}
+			if !stays[src] {
+				stays[src] = true // said once
+				a.warn("", fmt.Sprintf("no snapshot that is kept has %s of host %s: give jobs names of their own with --name, or count them apart with --group-by host,name,paths",
+					printable(at), printable(v.Host)))
 			}
 		}
 	}
