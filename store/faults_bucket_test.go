@@ -375,7 +375,7 @@ func TestFaultsDeletesRefused(t *testing.T) {
 	s, b := newRepo(t)
 	stays := pieces(1, 40)
 	keep(t, s, stays)
-	locked := openRepo(t, buckettest.NewFaults(buckettest.Rule{Kind: buckettest.Delete, Times: -1, Err: bucketLocked}).Wrap(b))
+	locked := openRepo(t, buckettest.NewFaults(buckettest.Rule{Kind: buckettest.Delete, Times: -1, Err: errLocked}).Wrap(b))
 	for i := range uint64(3) {
 		forget(t, s, keep(t, s, append(pieces(10+i, 30), stays[:10]...)))
 		p, err := locked.PlanPrune(t.Context(), pruneOptions())
@@ -383,7 +383,7 @@ func TestFaultsDeletesRefused(t *testing.T) {
 			_, err = p.Run(t.Context())
 			p.Close()
 		}
-		if !errors.Is(err, bucketLocked) {
+		if !errors.Is(err, errLocked) {
 			t.Errorf("prune %d says %v", i, err)
 		}
 		fresh := openRepo(t, b)
@@ -397,7 +397,7 @@ func TestFaultsDeletesRefused(t *testing.T) {
 	checkLoads(t, openRepo(t, b), stays)
 }
 
-var bucketLocked = errors.New("the object is locked until next year")
+var errLocked = errors.New("the object is locked until next year")
 
 // Fault 27: a bit is flipped at every position of a repository that has been
 // pruned: what is loaded is right or an error, and it is noticed wherever

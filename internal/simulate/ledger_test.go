@@ -263,12 +263,6 @@ func (l *ledger) loads(ctx context.Context, need map[int]string) error {
 	return nil
 }
 
-// isOpen reports whether the newest generation is open.
-func (l *ledger) isOpen() bool {
-	names := l.w.names("generations/")
-	return !strings.HasSuffix(names[len(names)-1], ".done")
-}
-
 func (l *ledger) close() {
 	if l.eye != nil {
 		_ = l.eye.Close()

@@ -2,7 +2,6 @@ package simulate
 
 import (
 	"context"
-	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -159,15 +158,4 @@ func crowded(t *testing.T, base stage) stage {
 		}
 		b.keep(1, 3)
 	})
-}
-
-// open reports whether the newest generation of a stage is open.
-func (s stage) open() bool {
-	n := 0
-	for name := range s.image {
-		if strings.HasPrefix(name, "generations/") {
-			n++
-		}
-	}
-	return n%2 == 1
 }
