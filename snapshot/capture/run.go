@@ -74,7 +74,7 @@ func fill(opt *Options) {
 		opt.Readers = runtime.GOMAXPROCS(0)
 	}
 	if opt.Checkpoint == 0 {
-		opt.Checkpoint = 45 * time.Minute // gc.md: keeps what a dead session can lose small
+		opt.Checkpoint = 45 * time.Minute // keeps what a dead session can lose, and how long a prune may have to wait, small
 	}
 }
 
