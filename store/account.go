@@ -35,14 +35,14 @@ type account struct {
 	// Prefixes that were met twice: only there can a chunk have two copies, and
 	// only there must the index say which of them counts.
 	twice *LiveSet
-	which map[chunk.ID]spot // for those the copy that counts
+	which map[chunk.ID]index.Place // for those the copy that counts
 	packs []packUse
 	kept  map[string]*index.Segment // segments, where they are few
 }
 
 // settleAccount marks roots and finds out what lives in which pack.
 func (s *Store) settleAccount(ctx context.Context, v *view, m Marker, roots []Commit) (*account, error) {
-	a := &account{s: s, v: v, live: NewLiveSet(), twice: NewLiveSet(), which: map[chunk.ID]spot{}}
+	a := &account{s: s, v: v, live: NewLiveSet(), twice: NewLiveSet(), which: map[chunk.ID]index.Place{}}
 	if v.entries() <= s.memoryEntries() {
 		a.kept = map[string]*index.Segment{}
 	}
@@ -185,13 +185,6 @@ func (a *account) complete(found int) error {
 	return nil
 }
 
-// A spot is the place of a chunk.
-type spot struct {
-	pack          index.Pack
-	block, offset uint32
-	recipe        bool
-}
-
 // chooseCopies decides which of several copies counts: a whole one before a recipe,
 // otherwise the first. The segments decide and not the index, whose cache may have
 // rotted.
@@ -205,8 +198,9 @@ func (a *account) chooseCopies(ctx context.Context) error {
 			if dead[b.Pack] || !a.twice.Has(e.ID) {
 				continue
 			}
-			if old, met := a.which[e.ID]; !met || old.recipe && !e.Recipe {
-				a.which[e.ID] = spot{seg.Packs[b.Pack], b.Offset, e.Offset, e.Recipe}
+			if old, met := a.which[e.ID]; !met || old.Recipe && !e.Recipe {
+				a.which[e.ID] = index.Place{Pack: seg.Packs[b.Pack], BlockOffset: b.Offset, BlockSealed: b.Sealed, BlockPlain: b.Plain,
+					Offset: e.Offset, Length: e.Length, Recipe: e.Recipe}
 			}
 		}
 		return ctx.Err()
@@ -223,7 +217,7 @@ func (a *account) counts(e index.Entry, p index.Pack, b index.Block) bool {
 		return false
 	}
 	at, several := a.which[e.ID]
-	return !several || at.pack == p && at.block == b.Offset && at.offset == e.Offset
+	return !several || at.Pack == p && at.BlockOffset == b.Offset && at.Offset == e.Offset
 }
 
 // count goes through all entries.

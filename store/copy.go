@@ -236,23 +236,37 @@ func (a *account) checkCopies(ctx context.Context, ref int, packs []*packUse) (b
 	for _, u := range packs {
 		owners[u.at] = u
 	}
-	ids, holders := map[chunk.Kind][]chunk.ID{}, map[chunk.Kind][]*packUse{}
-	add := func(u *packUse, id chunk.ID) {
-		ids[u.Kind], holders[u.Kind] = append(ids[u.Kind], id), append(holders[u.Kind], u)
+	bad = map[int]*packUse{}
+	wants, holders := map[chunk.Kind][]want{}, map[chunk.Kind][]*packUse{}
+	add := func(u *packUse, id chunk.ID) error {
+		p, several := a.which[id]
+		if !several {
+			var err error
+			if p, err = a.s.find(ctx, a.v, id); errors.Is(err, errAbsent) {
+				bad[u.at] = u // nobody else has it
+				return nil
+			} else if err != nil {
+				return err
+			}
+		}
+		wants[u.Kind] = append(wants[u.Kind], want{len(holders[u.Kind]), id, p})
+		holders[u.Kind] = append(holders[u.Kind], u)
+		return nil
 	}
 	for _, e := range seg.Entries() {
 		b := seg.Block(int(e.Block))
 		if u := owners[int(b.Pack)]; u != nil && a.live.Has(e.ID) && !a.counts(e, u.Pack, b) {
-			add(u, e.ID)
+			if err := add(u, e.ID); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if err := a.unnamed(ctx, packs, add); err != nil {
 		return nil, err
 	}
-	bad = map[int]*packUse{}
 	var mu sync.Mutex
-	for kind, list := range ids {
-		err := a.s.each(ctx, a.v, kind, list, func(i int, _ []byte, err error) error {
+	for kind, list := range wants { // at the places that count: the index may know others
+		err := a.s.eachAt(ctx, a.v, kind, list, func(i int, _ []byte, err error) error {
 			if err != nil {
 				mu.Lock()
 				defer mu.Unlock()
@@ -272,7 +286,7 @@ func (a *account) checkCopies(ctx context.Context, ref int, packs []*packUse) (b
 // segments are merged, of two copies one loses its entry, and nobody reads the
 // other then. Where the trailer of a pack cannot be had, nothing can be in it that
 // could.
-func (a *account) unnamed(ctx context.Context, packs []*packUse, add func(*packUse, chunk.ID)) error {
+func (a *account) unnamed(ctx context.Context, packs []*packUse, add func(*packUse, chunk.ID) error) error {
 	for _, u := range packs {
 		if !u.unnamed {
 			continue
@@ -286,8 +300,11 @@ func (a *account) unnamed(ctx context.Context, packs []*packUse, add func(*packU
 		}
 		for _, b := range blocks {
 			for _, c := range b.Chunks {
-				if a.live.Has(c.ID) {
-					add(u, c.ID)
+				if !a.live.Has(c.ID) {
+					continue
+				}
+				if err := add(u, c.ID); err != nil {
+					return err
 				}
 			}
 		}

@@ -46,6 +46,12 @@ func (s *Store) each(ctx context.Context, v *view, k chunk.Kind, ids []chunk.ID,
 	if err != nil {
 		return err
 	}
+	return s.eachAt(ctx, v, k, wants, fn)
+}
+
+// eachAt is each for chunks whose places are known.
+func (s *Store) eachAt(ctx context.Context, v *view, k chunk.Kind, wants []want, fn func(i int, data []byte, err error) error) error {
+	sortByPlace(wants)
 	group, running := errgroup.WithContext(ctx)
 	group.SetLimit(s.env.Workers)
 	for len(wants) > 0 && running.Err() == nil {
@@ -57,7 +63,7 @@ func (s *Store) each(ctx context.Context, v *view, k chunk.Kind, ids []chunk.ID,
 	return cmp.Or(group.Wait(), ctx.Err()) // running itself is over once Wait returns
 }
 
-// plan finds the places of all chunks and sorts them by place.
+// plan finds the places of all chunks.
 func (s *Store) plan(ctx context.Context, v *view, ids []chunk.ID, fn func(int, []byte, error) error) ([]want, error) {
 	wants := make([]want, 0, len(ids))
 	for i, id := range ids {
@@ -70,11 +76,14 @@ func (s *Store) plan(ctx context.Context, v *view, ids []chunk.ID, fn func(int, 
 			return nil, err
 		}
 	}
+	return wants, nil
+}
+
+func sortByPlace(wants []want) {
 	slices.SortFunc(wants, func(a, b want) int {
 		return cmp.Or(bytes.Compare(a.place.Pack.SID[:], b.place.Pack.SID[:]), cmp.Compare(a.place.Pack.Seq, b.place.Pack.Seq),
 			cmp.Compare(a.place.BlockOffset, b.place.BlockOffset), cmp.Compare(a.place.Offset, b.place.Offset))
 	})
-	return wants, nil
 }
 
 func (w want) end() int64 { return int64(w.place.BlockOffset) + int64(w.place.BlockSealed) }
