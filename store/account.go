@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 
 	"coffer/chunk"
 	"coffer/index"
@@ -264,4 +265,15 @@ func (a *account) count(ctx context.Context) error {
 		}
 		return ctx.Err()
 	})
+}
+
+// all yields the packs.
+func (a *account) all() iter.Seq[index.Pack] {
+	return func(yield func(index.Pack) bool) {
+		for i := range a.packs {
+			if !yield(a.packs[i].Pack) {
+				return
+			}
+		}
+	}
 }

@@ -2,11 +2,9 @@ package store
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -45,15 +43,8 @@ func (s *Store) Forget(ctx context.Context, commits []string) error {
 }
 
 func (s *Store) randomName(prefix string) (string, error) {
-	var b [16]byte
-	r := s.env.Rand
-	if r == nil {
-		r = rand.Reader
-	}
-	if _, err := io.ReadFull(r, b[:]); err != nil {
-		return "", fmt.Errorf("draw a name: %w", err)
-	}
-	return prefix + hex.EncodeToString(b[:]), nil
+	id, err := s.draw()
+	return prefix + hex.EncodeToString(id[:]), err
 }
 
 // readAsks returns the names of the asks and what each of them names. They are
@@ -99,10 +90,7 @@ func (s *Store) readAsks(ctx context.Context, void ...string) (map[string][]stri
 
 func (s *Store) getAsk(ctx context.Context, name string) ([]string, error) {
 	var a ask
-	plain, err := s.getRecord(ctx, name, maxRecord)
-	if err == nil {
-		err = decodeRecord(name, plain, &a, &a.Version)
-	}
+	err := s.getCBOR(ctx, name, &a, &a.Version)
 	return a.Commits, err
 }
 
@@ -221,10 +209,7 @@ func (s *Store) getNotes(ctx context.Context, names []string) ([]namedNote, erro
 
 func (s *Store) getNote(ctx context.Context, name string) (note, error) {
 	var n note
-	plain, err := s.getRecord(ctx, name, maxRecord)
-	if err == nil {
-		err = decodeRecord(name, plain, &n, &n.Version)
-	}
+	err := s.getCBOR(ctx, name, &n, &n.Version)
 	return n, err
 }
 

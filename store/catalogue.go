@@ -64,10 +64,7 @@ func (s *Store) getPiece(ctx context.Context, name string) ([]settled, error) {
 
 func (s *Store) getOnePiece(ctx context.Context, name string) ([]settled, error) {
 	var p piece
-	plain, err := s.getRecord(ctx, name, maxRecord)
-	if err == nil {
-		err = decodeRecord(name, plain, &p, &p.Version)
-	}
+	err := s.getCBOR(ctx, name, &p, &p.Version)
 	return p.Commits, err
 }
 

@@ -137,10 +137,7 @@ func (c *checker) sessions(ctx context.Context, v *view) (list []smallRecord, er
 
 // getIntent reads a registration.
 func (s *Store) getIntent(ctx context.Context, name string) (in intent, err error) {
-	plain, err := s.getRecord(ctx, name, maxRecord)
-	if err == nil {
-		err = decodeRecord(name, plain, &in, &in.Version)
-	}
+	err = s.getCBOR(ctx, name, &in, &in.Version)
 	return in, err
 }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -108,20 +109,17 @@ func (c *closer) finish(ctx context.Context, done closing) error {
 	if err != nil {
 		return fmt.Errorf("encode the closing of generation %d: %w", c.n, err)
 	}
-	var ours bool
-	err = c.s.vital(func() (err error) {
-		ours, err = c.s.publish(ctx, closingName(c.n), plain)
+	err = c.s.vital(func() error {
+		_, err := c.s.publish(ctx, closingName(c.n), plain)
 		return err
 	})
-	if err == nil && !ours {
-		done, err = c.s.getClosing(ctx, c.n)
-	}
 	if err != nil {
 		return err
 	}
 	c.rep.Copied += c.p.stored.Load()
 	c.rep.Freed -= c.p.stored.Load()
-	if _, err := c.s.getClosing(ctx, c.n); err != nil {
+	// Whoever has won, what stands there is what counts.
+	if done, err = c.s.getClosing(ctx, c.n); err != nil {
 		return fmt.Errorf("the closing was written and cannot be read back, nothing is deleted: %w", err)
 	}
 	if err := c.s.sweep(ctx, done.Delete, c.list, c.opt, c.rep); err != nil {
@@ -165,7 +163,7 @@ func (c *closer) garbage(ctx context.Context, done closing) (names []string, err
 	if c.list, err = c.s.listAll(ctx, c.full); err != nil {
 		return nil, err
 	}
-	if err := c.list.has(c, done); err != nil {
+	if err := c.list.holds(slices.Concat(c.v.segments, done.Segments), done.Catalogue, maps.Keys(c.packs)); err != nil {
 		return nil, err
 	}
 	named := map[string]bool{}
@@ -190,10 +188,9 @@ func (c *closer) garbage(ctx context.Context, done closing) (names []string, err
 		}
 	}
 	names = append(names, c.records()...)
-	served, err := c.served(ctx)
 	slices.Sort(names)
-	names = slices.Concat(served, c.void(), c.foldNotes(ctx), names)
-	return names[:min(len(names), maxDelete)], err
+	names = slices.Concat(c.served(), c.void(), c.foldNotes(ctx), names)
+	return names[:min(len(names), maxDelete)], nil
 }
 
 // records returns the registrations, fates and beats that nobody looks at any
@@ -215,7 +212,7 @@ func (c *closer) void() []string {
 }
 
 // served returns the requests to forget that name nothing that is still there.
-func (c *closer) served(context.Context) ([]string, error) {
+func (c *closer) served() []string {
 	valid := make(map[string]bool, len(c.v.commits))
 	for _, k := range c.v.commits {
 		valid[k.ID] = true
@@ -227,25 +224,7 @@ func (c *closer) served(context.Context) ([]string, error) {
 		}
 	}
 	slices.Sort(names)
-	return names, nil
-}
-
-// has sees that everything that the closed generation is made of is listed.
-func (l listing) has(c *closer, done closing) error {
-	for _, r := range slices.Concat(c.v.segments, done.Segments) {
-		if _, ok := l.objects[r.Name]; !ok {
-			return fmt.Errorf("the listing lacks the index segment %s; %w", r.Name, errListing)
-		}
-	}
-	if err := l.hasPieces(done.Catalogue); err != nil {
-		return err
-	}
-	for p := range c.packs {
-		if size, ok := l.objects[packName(p)]; !ok || size != int64(p.Size) {
-			return fmt.Errorf("the listing lacks the pack %s, or has another size for it; %w", packName(p), errListing)
-		}
-	}
-	return nil
+	return names
 }
 
 // sweepBatch is how many objects are deleted between two looks at the context.

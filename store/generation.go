@@ -167,15 +167,7 @@ func (s *Store) readState(ctx context.Context, g uint64) (state, error) {
 
 func (s *Store) getGeneration(ctx context.Context, g uint64) (generation, error) {
 	var r generation
-	name := generationName(g)
-	plain, err := s.getRecord(ctx, name, maxRecord)
-	if err == nil {
-		err = decodeRecord(name, plain, &r, &r.Version)
-	}
-	if err == nil && r.Number != g {
-		err = fmt.Errorf("it says that it is %d: %w", r.Number, seal.ErrDamaged)
-	}
-	if err != nil {
+	if err := s.getNumbered(ctx, generationName(g), g, &r, &r.Version, &r.Number); err != nil {
 		return r, fmt.Errorf("read generation %d: %w", g, err)
 	}
 	return r, nil
@@ -183,18 +175,19 @@ func (s *Store) getGeneration(ctx context.Context, g uint64) (generation, error)
 
 func (s *Store) getClosing(ctx context.Context, g uint64) (closing, error) {
 	var r closing
-	name := closingName(g)
-	plain, err := s.getRecord(ctx, name, maxRecord)
-	if err == nil {
-		err = decodeRecord(name, plain, &r, &r.Version)
-	}
-	if err == nil && r.Number != g {
-		err = fmt.Errorf("it says that it is %d: %w", r.Number, seal.ErrDamaged)
-	}
-	if err != nil {
+	if err := s.getNumbered(ctx, closingName(g), g, &r, &r.Version, &r.Number); err != nil {
 		return r, fmt.Errorf("read the closing of generation %d: %w", g, err)
 	}
 	return r, nil
+}
+
+// getNumbered is getCBOR for a record that says which generation it belongs to.
+func (s *Store) getNumbered(ctx context.Context, name string, g uint64, v any, version *int, number *uint64) error {
+	err := s.getCBOR(ctx, name, v, version)
+	if err == nil && *number != g {
+		err = fmt.Errorf("it says that it is %d: %w", *number, seal.ErrDamaged)
+	}
+	return err
 }
 
 // publish writes a record that may be written by somebody else at the same

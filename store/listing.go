@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
+
+	"coffer/index"
 )
 
 // A listing is all objects that bear the number of a generation.
@@ -36,37 +39,30 @@ var errListing = errors.New("nothing is deleted: run 'coffer verify', and 'coffe
 // vanished reports whether err may come from a prune that went by and swept.
 func vanished(err error) bool { return isMissing(err) || errors.Is(err, errListing) }
 
-// holds sees that everything that the view of a names is listed, whole. A
+// holds sees that everything that a generation is made of is listed, whole. A
 // listing that leaves out what must be there may leave out more, and a pack that
 // is short may be the only one that is read in vain when it is too late.
-func (l listing) holds(a *account) error {
-	for _, r := range a.v.segments {
+func (l listing) holds(segments []segmentRef, pieces []pieceRef, packs iter.Seq[index.Pack]) error {
+	for _, r := range segments {
 		if _, ok := l.objects[r.Name]; !ok {
 			return fmt.Errorf("the listing lacks the index segment %s; %w", r.Name, errListing)
 		}
 	}
-	if err := l.hasPieces(a.v.catalogue()); err != nil {
-		return err
-	}
-	for i := range a.packs {
-		name := packName(a.packs[i].Pack)
-		size, ok := l.objects[name]
-		if !ok {
-			return fmt.Errorf("the listing lacks the pack %s; %w", name, errListing)
-		}
-		if size != int64(a.packs[i].Size) {
-			return fmt.Errorf("the pack %s has %d bytes and should have %d; %w", name, size, a.packs[i].Size, errListing)
-		}
-	}
-	return nil
-}
-
-func (l listing) hasPieces(refs []pieceRef) error {
-	for _, r := range refs {
+	for _, r := range pieces {
 		for _, name := range []string{r.Name, r.Name + copySuffix} {
 			if _, ok := l.objects[name]; !ok {
 				return fmt.Errorf("the listing lacks the piece of the catalogue %s; %w", name, errListing)
 			}
+		}
+	}
+	for p := range packs {
+		name := packName(p)
+		size, ok := l.objects[name]
+		if !ok {
+			return fmt.Errorf("the listing lacks the pack %s; %w", name, errListing)
+		}
+		if size != int64(p.Size) {
+			return fmt.Errorf("the pack %s has %d bytes and should have %d; %w", name, size, p.Size, errListing)
 		}
 	}
 	return nil

@@ -68,8 +68,7 @@ func (s *Store) undecided(ctx context.Context, g uint64) ([]string, error) {
 func (s *Store) look(ctx context.Context, g uint64, id string) (SessionInfo, bool) {
 	info := SessionInfo{ID: id}
 	name := sessionName(g, id)
-	var in intent
-	if plain, err := s.getRecord(ctx, name, maxRecord); err == nil && decodeRecord(name, plain, &in, &in.Version) == nil {
+	if in, err := s.getIntent(ctx, name); err == nil {
 		info.Writer, info.Host, info.PID, info.Started = in.Writer, in.Host, in.PID, time.Unix(in.Started, 0)
 	}
 	if h, ok := bucket.As[bucket.Holder](s.bucket); ok {

@@ -65,9 +65,9 @@ func (n *next) make(ctx context.Context) (generation, error) {
 			gen.Covered = append(gen.Covered, c.ID)
 		}
 	}
-	err := n.vital(func() (err error) { gen.Base, err = n.base(ctx); return err })
+	err := n.s.vital(func() (err error) { gen.Base, err = n.base(ctx); return err })
 	if err == nil {
-		err = n.vital(func() (err error) { gen.Catalogue, err = n.catalogue(ctx); return err })
+		err = n.s.vital(func() (err error) { gen.Catalogue, err = n.catalogue(ctx); return err })
 	}
 	if err == nil {
 		err = n.p.landed(ctx)
@@ -84,7 +84,7 @@ func (n *next) put(ctx context.Context, gen generation) (ours bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("encode generation: %w", err)
 	}
-	err = n.vital(func() (err error) {
+	err = n.s.vital(func() (err error) {
 		ours, err = n.s.publish(ctx, generationName(gen.Number), plain)
 		return err
 	})
@@ -93,8 +93,6 @@ func (n *next) put(ctx context.Context, gen generation) (ours bool, err error) {
 
 // vital runs something that must work on a full disk: once more after the
 // reserve has been given up.
-func (n *next) vital(fn func() error) error { return n.s.vital(fn) }
-
 func (s *Store) vital(fn func() error) error {
 	err := fn()
 	if !isFull(err) {

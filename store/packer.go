@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
 
@@ -50,9 +49,9 @@ func newPacker(s *Store) *packer {
 }
 
 // name draws a new sid for generation g.
-func (p *packer) name(g uint64) error {
-	if _, err := io.ReadFull(p.s.env.Rand, p.sid[:]); err != nil {
-		return fmt.Errorf("draw session id: %w", err)
+func (p *packer) name(g uint64) (err error) {
+	if p.sid, err = p.s.draw(); err != nil {
+		return err
 	}
 	p.id, p.generation = hex.EncodeToString(p.sid[:]), g
 	return nil

@@ -156,7 +156,7 @@ func (p *PrunePlan) make(ctx context.Context) (err error) {
 	if p.list, err = p.s.listAll(ctx, true); err != nil {
 		return err
 	}
-	if err := p.list.holds(p.acc); err != nil {
+	if err := p.list.holds(p.v.segments, p.v.catalogue(), p.acc.all()); err != nil {
 		return err
 	}
 	return p.findOrphans(ctx)

@@ -87,13 +87,18 @@ func decodeRecord(name string, plain []byte, v any, version *int) error {
 	return nil
 }
 
-func (s *Store) getFate(ctx context.Context, name string) (fate, error) {
-	var f fate
+// getCBOR reads, opens and decodes a record into v, and checks its version.
+func (s *Store) getCBOR(ctx context.Context, name string, v any, version *int) error {
 	plain, err := s.getRecord(ctx, name, maxRecord)
 	if err != nil {
-		return f, err
+		return err
 	}
-	if err := decodeRecord(name, plain, &f, &f.Version); err != nil {
+	return decodeRecord(name, plain, v, version)
+}
+
+func (s *Store) getFate(ctx context.Context, name string) (fate, error) {
+	var f fate
+	if err := s.getCBOR(ctx, name, &f, &f.Version); err != nil {
 		return f, err
 	}
 	if f.Outcome != fateCommit && f.Outcome != fateAbort {

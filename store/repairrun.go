@@ -99,7 +99,7 @@ func (r *repairer) run(ctx context.Context) error {
 
 // catalogue writes pieces for the commits that are in none.
 func (r *repairer) catalogue(ctx context.Context) (err error) {
-	return r.n.vital(func() (err error) {
+	return r.s.vital(func() (err error) {
 		r.n.v.Catalogue, err = r.n.p.extendCatalogue(ctx, r.good, r.loose, nil)
 		return err
 	})
@@ -126,7 +126,7 @@ func (r *repairer) fence(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", name, err)
 	}
-	return r.n.vital(func() error {
+	return r.s.vital(func() error {
 		ours, err := r.s.publish(ctx, name, plain)
 		if err == nil && !ours {
 			err = ErrRepairRaced

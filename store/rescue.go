@@ -17,7 +17,8 @@ func (c *closer) rescue(ctx context.Context, done *closing) error {
 	if !c.full {
 		return nil
 	}
-	if err := c.livePacks(ctx); err != nil {
+	var err error
+	if c.packs, err = c.s.livePacks(ctx, c.v); err != nil {
 		return err
 	}
 	if c.v.Condemned == 0 || len(c.v.uncovered) == 0 {
@@ -26,7 +27,7 @@ func (c *closer) rescue(ctx context.Context, done *closing) error {
 	if c.opt.Marker == nil {
 		return errors.New("close a generation: nothing to mark with")
 	}
-	old, err := c.condemned(ctx)
+	old, err := c.s.condemned(ctx, c.v, c.packs)
 	if err != nil {
 		return err
 	}
@@ -102,11 +103,6 @@ func (c *closer) complete(ctx context.Context, live *LiveSet) error {
 }
 
 // livePacks gathers the packs that the view names.
-func (c *closer) livePacks(ctx context.Context) (err error) {
-	c.packs, err = c.s.livePacks(ctx, c.v)
-	return err
-}
-
 func (s *Store) livePacks(ctx context.Context, v *view) (map[index.Pack]bool, error) {
 	packs := map[index.Pack]bool{}
 	for _, r := range v.segments {
@@ -121,12 +117,6 @@ func (s *Store) livePacks(ctx context.Context, v *view) (map[index.Pack]bool, er
 		}
 	}
 	return packs, nil
-}
-
-// condemned finds the condemned packs: those that the generation before has and
-// this one does not.
-func (c *closer) condemned(ctx context.Context) (*lastLook, error) {
-	return c.s.condemned(ctx, c.v, c.packs)
 }
 
 // condemned finds the packs that the generation before the open one in v has,

@@ -154,6 +154,14 @@ func (s *Store) sum(k chunk.Kind, data []byte) chunk.ID {
 	return h.Sum(k, data)
 }
 
+// draw returns 128 random bits, of which names are made that are never used again.
+func (s *Store) draw() (id [16]byte, err error) {
+	if _, err := io.ReadFull(s.env.Rand, id[:]); err != nil {
+		return id, fmt.Errorf("draw a name: %w", err)
+	}
+	return id, nil
+}
+
 // put stores a small object.
 func (s *Store) put(ctx context.Context, name string, data []byte) error {
 	return s.bucket.Put(ctx, name, bytes.NewReader(data), int64(len(data)))
